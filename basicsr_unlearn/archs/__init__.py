@@ -1,0 +1,4 @@
+"""Architectures: one `*_arch.py` each, registered on import."""
+from basicsr_unlearn.registration import import_suffixed
+
+import_suffixed(__name__, __path__, '_arch')

@@ -1,0 +1,126 @@
+"""What BasicSR 1.4.2 lacks on today's Python, torch and CPU.
+
+Every item is applied only when the need is there, changes no file of BasicSR, and has a test that fails without it.
+The alias is made when the package is imported; everything else lasts as long as `prepare_pipeline`.
+"""
+import importlib.util
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from basicsr_unlearn.errors import OptionError
+
+
+def alias_functional_tensor() -> None:
+    """Bring back `torchvision.transforms.functional_tensor`, gone since torchvision 0.17.
+
+    BasicSR 1.4.2 from PyPI imports `rgb_to_grayscale` from there as soon as it is imported. A DataLoader worker that
+    is spawned imports this package first too, so the alias is there as well.
+    """
+    name = 'torchvision.transforms.functional_tensor'
+    if name in sys.modules or importlib.util.find_spec(name) is not None:
+        return
+    from torchvision.transforms.functional import rgb_to_grayscale
+    module = ModuleType(name, 'Alias made by basicsr_unlearn for BasicSR.')
+    module.rgb_to_grayscale = rgb_to_grayscale
+    sys.modules[name] = module
+
+
+@contextmanager
+def rebound(module: ModuleType, name: str, value: Any) -> Iterator[None]:
+    """Let `module.name` be `value` for a while."""
+    before = getattr(module, name)
+    setattr(module, name, value)
+    try:
+        yield
+    finally:
+        setattr(module, name, before)
+
+
+@contextmanager
+def prepare_pipeline(use_gpu: bool = True) -> Iterator[None]:
+    """Make BasicSR's train_pipeline and test_pipeline work as its own documentation says; undone at the end.
+
+    Resuming needs no GPU, finds the experiment wherever it is, survives a damaged last state, and goes on with the
+    very images that an uninterrupted run would see next. Processes talk by gloo where no GPU is used. The log file is
+    made even if something asked for the logger before, and TensorBoard's last values are written however a run ends.
+
+    Args:
+        use_gpu: false for a run with `num_gpu: 0`, which needs gloo on a machine with a GPU too.
+    """
+    from basicsr_unlearn import resume  # needs BasicSR, which needs the alias above
+    train, options = (importlib.import_module(f'basicsr.{name}') for name in ('train', 'utils.options'))
+    position: dict[str, int] = {}
+    create_loaders, open_tensorboard = train.create_train_val_dataloader, train.init_tb_loggers
+
+    def load_resume_state(opt: dict) -> dict | None:
+        state = resume.load_resume_state(opt)
+        if state is not None:
+            position.update(epoch=state['epoch'], iteration=state['iter'])
+        return state
+
+    def create_train_val_dataloader(opt: dict, logger: logging.Logger) -> tuple:
+        loader, sampler, *rest = create_loaders(opt, logger)
+        if position:
+            sampler.continue_from(batch_size=loader.batch_size, **position)
+        return loader, sampler, *rest
+
+    with ExitStack() as stack:
+        def init_tb_loggers(opt: dict):
+            writer = open_tensorboard(opt)
+            if writer is not None:
+                stack.callback(writer.close)
+            return writer
+
+        forget_logger()
+        stack.callback(forget_logger)
+        for name, value in (('load_resume_state', load_resume_state), ('EnlargedSampler', resume.ResumableSampler),
+                            ('create_train_val_dataloader', create_train_val_dataloader),
+                            ('init_tb_loggers', init_tb_loggers)):
+            stack.enter_context(rebound(train, name, value))
+        if not (use_gpu and torch.cuda.is_available()):
+            stack.enter_context(rebound(options, 'init_dist', gloo_init_dist(options.init_dist)))
+        yield
+
+
+def gloo_init_dist(original: Callable) -> Callable:
+    """BasicSR's `init_dist` for processes without a GPU; the slurm launcher is left to `original`.
+
+    BasicSR takes the GPU of number rank modulo the number of GPUs, which fails with none, and always names nccl.
+    """
+    def init_dist(launcher: str, *args, **kwargs) -> None:
+        if launcher != 'pytorch':
+            return original(launcher, *args, **kwargs)
+        if 'RANK' not in os.environ:
+            raise OptionError('--launcher pytorch needs processes to be started by torchrun: '
+                              'torchrun --nproc_per_node 2 ... --launcher pytorch.')
+        if torch.multiprocessing.get_start_method(allow_none=True) is None:
+            torch.multiprocessing.set_start_method('spawn')  # as BasicSR does: gloo's threads do not survive a fork
+        torch.distributed.init_process_group(backend='gloo')
+    return init_dist
+
+
+def wrap_ddp(net: nn.Module, device: torch.device, find_unused_parameters: bool = False) -> DistributedDataParallel:
+    """`net`, which is on `device`, wrapped for several processes; BasicSR names a GPU even where there is none."""
+    device_ids = [torch.cuda.current_device()] if torch.device(device).type == 'cuda' else None
+    return DistributedDataParallel(net, device_ids=device_ids, find_unused_parameters=find_unused_parameters)
+
+
+def forget_logger(name: str = 'basicsr') -> None:
+    """Take back `get_root_logger()`. Called before BasicSR's pipelines call it, it leaves them without a log file."""
+    from basicsr.utils.logger import initialized_logger
+    logger = logging.getLogger(name)
+    initialized_logger.pop(name, None)
+    for handler in list(logger.handlers):
+        logger.removeHandler(handler)
+        handler.close()
+    logger.setLevel(logging.NOTSET)
+    logger.propagate = True

@@ -1,0 +1,89 @@
+"""Reading images as float RGB, with the file named in every error."""
+import warnings
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from basicsr_unlearn.errors import DataError
+
+IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp', '.ppm')
+
+_warned_alpha = False
+
+
+def decode_image(buffer: bytes, name: str) -> np.ndarray:
+    """Decode the bytes of an image file.
+
+    Grey images get three equal channels; an alpha channel is dropped, with one warning per process.
+
+    Args:
+        buffer: content of the file.
+        name: what to call it in an error.
+
+    Returns:
+        (h, w, 3) RGB of the stored depth: uint8, or uint16 for 16-bit files.
+
+    Raises:
+        DataError: the bytes are no complete image, or of another depth.
+    """
+    global _warned_alpha
+    pixels = None
+    if buffer:
+        try:
+            pixels = cv2.imdecode(np.frombuffer(buffer, np.uint8), cv2.IMREAD_UNCHANGED)
+        except cv2.error:
+            pixels = None
+    if pixels is None:
+        raise DataError(f'{name} cannot be read as an image: the file is truncated, empty or of another kind. '
+                        'Replace it or take it out of the data set.')
+    if pixels.dtype not in (np.uint8, np.uint16):
+        raise DataError(f'{name} stores {pixels.dtype} pixels: convert it to 8 or 16 bits per channel.')
+    if pixels.ndim == 2:
+        return np.repeat(pixels[..., None], 3, axis=2)
+    if pixels.shape[2] in (2, 4):
+        if not _warned_alpha:
+            warnings.warn(f'{name} has an alpha channel, which is dropped here and in all further images.',
+                          stacklevel=2)
+            _warned_alpha = True
+        pixels = np.repeat(pixels[..., :1], 3, axis=2) if pixels.shape[2] == 2 else pixels[..., :3]
+    return np.ascontiguousarray(pixels[..., ::-1])
+
+
+def read_image(path: str | Path) -> np.ndarray:
+    """Read an image file as (h, w, 3) RGB, uint8 or uint16. Raises DataError, naming the file, if it cannot."""
+    try:
+        return decode_image(Path(path).read_bytes(), str(path))
+    except OSError as error:
+        raise DataError(f'{path} cannot be read: {error.strerror}.') from error
+
+
+def to_float(pixels: np.ndarray) -> np.ndarray:
+    """Scale uint8 or uint16 pixels to float32 in [0, 1], 16-bit files at their full precision."""
+    return pixels.astype(np.float32) / np.iinfo(pixels.dtype).max
+
+
+def write_image(path: str | Path, image: np.ndarray) -> None:
+    """Write a float RGB image (h, w, 3) in [0, 1] as an 8-bit file, rounding to the nearest level."""
+    pixels = np.clip(np.rint(image * 255.0), 0, 255).astype(np.uint8)
+    suffix = Path(path).suffix
+    Path(path).write_bytes(cv2.imencode(suffix, np.ascontiguousarray(pixels[..., ::-1]))[1].tobytes())
+
+
+def list_images(folder: str | Path) -> list[Path]:
+    """Sorted image files of a folder, hidden files and other kinds left out.
+
+    Raises:
+        DataError: the folder does not exist, cannot be read or holds no image.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise DataError(f'The folder {folder} does not exist: correct the dataroot line of the option file.')
+    try:
+        paths = sorted(p for p in folder.iterdir()
+                       if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith('.') and p.is_file())
+    except OSError as error:
+        raise DataError(f'The folder {folder} cannot be read: {error.strerror}.') from error
+    if not paths:
+        raise DataError(f'The folder {folder} holds no image ({", ".join(IMAGE_SUFFIXES)}).')
+    return paths

@@ -1,0 +1,91 @@
+"""Degraded and clean images from folders or LMDBs, paired by any of the usual naming rules."""
+import numpy as np
+from basicsr.utils.registry import DATASET_REGISTRY
+
+from basicsr_unlearn.data.drawn import DrawnDataset, augmented, centre_window, crop_window, require, to_tensor
+from basicsr_unlearn.data.image_io import to_float
+from basicsr_unlearn.data.pairing import filter_names, pair_names, pairs_from_list
+from basicsr_unlearn.data.store import ImageStore
+from basicsr_unlearn.errors import DataError
+
+
+@DATASET_REGISTRY.register()
+class PairedRestorationDataset(DrawnDataset):
+    """Image pairs (lq, gt) for restoration.
+
+    Args:
+        opt: options, beside those of DrawnDataset:
+            dataroot_lq, dataroot_gt: folders, or LMDBs when the name ends in `.lmdb`.
+            pairing: same_name (default) | prefix, see `pair_names`.
+            lq_tmpl, gt_tmpl: name templates with {}. Default: '{}'.
+            pair_list: text file of pairs, instead of a rule.
+            only_files, except_files: names of degraded images to keep or to leave out, a list or a text file.
+            gt_size: training patch on the clean image in pixels. Default: 64.
+            use_hflip, use_rot: augmentation in training. Default: true.
+            center_crop: in validation, use only a central square of this size. Default: whole images.
+            cache: keep decoded images in memory. Default: false.
+            scale: clean size over degraded size; set by BasicSR from the file's `scale`. Default: 1.
+
+    Items: `lq` (3, h, w), `gt` (3, scale h, scale w), RGB in [0, 1]; `lq_path`, `gt_path`.
+
+    Raises:
+        DataError: folders, pairs, images or sizes that cannot be used, naming the file.
+    """
+
+    OPTIONS = {'dataroot_lq': str, 'dataroot_gt': str, 'pairing': str, 'lq_tmpl': str, 'gt_tmpl': str,
+               'pair_list': str, 'only_files': (str, list), 'except_files': (str, list), 'gt_size': int,
+               'use_hflip': bool, 'use_rot': bool, 'center_crop': int, 'cache': bool, 'scale': int}
+
+    def __init__(self, opt: dict):
+        super().__init__(opt)
+        cache = opt.get('cache', False)
+        self.lq = ImageStore(require(opt, 'dataroot_lq'), cache)
+        self.gt = ImageStore(require(opt, 'dataroot_gt'), cache)
+        lq_root, gt_root = str(self.lq.root), str(self.gt.root)
+        if opt.get('pair_list'):
+            pairs = pairs_from_list(opt['pair_list'], self.lq.names, self.gt.names, lq_root, gt_root)
+        else:
+            pairs = pair_names(self.lq.names, self.gt.names, opt.get('pairing') or 'same_name',
+                               opt.get('lq_tmpl') or '{}', opt.get('gt_tmpl') or '{}', lq_root, gt_root)
+        kept = set(filter_names([lq for lq, _ in pairs], opt.get('only_files'), opt.get('except_files'), lq_root))
+        self.pairs = [pair for pair in pairs if pair[0] in kept]
+        self.scale = opt.get('scale') or 1
+
+    def count(self) -> int:
+        return len(self.pairs)
+
+    def sample(self, rng: np.random.Generator) -> dict:
+        lq, gt, paths = self._load(int(rng.integers(len(self.pairs))))
+        size = (self.opt.get('gt_size') or 64) // self.scale
+        rows, columns = crop_window(*lq.shape[:2], size, rng, paths['lq_path'])
+        lq, gt = augmented([lq[rows, columns], gt[self._scaled(rows), self._scaled(columns)]],
+                           self.opt.get('use_hflip', True), self.opt.get('use_rot', True), rng)
+        return self._tensors(lq, gt, paths)
+
+    def item(self, index: int) -> dict:
+        lq, gt, paths = self._load(index)
+        size = self.opt.get('center_crop')
+        rows, columns = centre_window(*lq.shape[:2], size and size // self.scale)
+        return self._tensors(lq[rows, columns], gt[self._scaled(rows), self._scaled(columns)], paths)
+
+    def _load(self, index: int) -> tuple[np.ndarray, np.ndarray, dict]:
+        lq_name, gt_name = self.pairs[index]
+        paths = {'lq_path': self.lq.path(lq_name), 'gt_path': self.gt.path(gt_name)}
+        lq, gt = self.lq.read(lq_name), self.gt.read(gt_name)
+        check_sizes(lq.shape[:2], gt.shape[:2], self.scale, **paths)
+        return lq, gt, paths
+
+    def _scaled(self, window: slice) -> slice:
+        return window if window.start is None else slice(window.start * self.scale, window.stop * self.scale)
+
+    @staticmethod
+    def _tensors(lq: np.ndarray, gt: np.ndarray, paths: dict) -> dict:
+        return {'lq': to_tensor(to_float(lq)), 'gt': to_tensor(to_float(gt)), **paths}
+
+
+def check_sizes(lq_size: tuple, gt_size: tuple, scale: int, lq_path: str, gt_path: str) -> None:
+    """Raise DataError unless the clean image is `scale` times as high and wide as the degraded one."""
+    if (lq_size[0] * scale, lq_size[1] * scale) != tuple(gt_size):
+        raise DataError(f'{lq_path} is {lq_size[1]}x{lq_size[0]} but its clean image {gt_path} is '
+                        f'{gt_size[1]}x{gt_size[0]}' + (f' at scale {scale}' if scale != 1 else '') +
+                        ': the two must cover the same scene pixel by pixel.')

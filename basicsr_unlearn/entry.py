@@ -1,0 +1,213 @@
+"""How train.py and test.py run BasicSR's pipelines: flags, checks before anything is written, exit codes."""
+import argparse
+import difflib
+import errno
+import importlib
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from copy import deepcopy
+from types import SimpleNamespace
+from typing import Any, NoReturn
+
+import torch
+import yaml
+
+from basicsr_unlearn.compat import forget_logger, prepare_pipeline, rebound
+from basicsr_unlearn.errors import OptionError, UnlearnError
+from basicsr_unlearn.options import check_options, load_option_file
+from basicsr_unlearn.preflight import preflight
+from basicsr_unlearn.progress import progress_bar
+
+BAD_INPUT, INTERRUPTED = 2, 130
+FOLDER_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+def run(command: str, argv: list[str] | None) -> int:
+    """Run BasicSR's `train` or `test` pipeline with the flags `argv` (default: of the process); the exit code."""
+    argv = sys.argv[1:] if argv is None else list(argv)
+    return guarded(lambda: _run(command, argv))
+
+
+def guarded(call: Callable[[], int | None]) -> int:
+    """Call, and turn what a person can put right into one sentence on stderr and an exit code.
+
+    Returns:
+        0, or what the call returned; 2 for bad input; 130 if interrupted; the code of a SystemExit.
+    """
+    try:
+        return call() or 0
+    except UnlearnError as error:
+        print(f'Error: {sentence(error)}', file=sys.stderr, flush=True)
+        return BAD_INPUT
+    except KeyboardInterrupt:
+        print('Interrupted: --auto_resume goes on from the last saved state.', file=sys.stderr, flush=True)
+        return INTERRUPTED
+    except OSError as error:
+        if error.errno not in FOLDER_ERRORS:
+            raise
+        print(f'Error: {error.filename or os.getcwd()} cannot be written: {error.strerror}.', file=sys.stderr,
+              flush=True)
+        return BAD_INPUT
+    except SystemExit as stop:
+        if stop.code is None or isinstance(stop.code, int):
+            return stop.code or 0
+        print(stop.code, file=sys.stderr, flush=True)
+        return 1
+
+
+def sentence(error: UnlearnError) -> str:
+    """The error's own sentence; torch wraps one from a DataLoader worker in that worker's traceback."""
+    text = str(error)
+    if 'Original Traceback' not in text:
+        return text
+    name = type(error).__name__
+    return text.rpartition(f'{name}: ')[2].strip()
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are sentences like all others."""
+
+    def error(self, message: str) -> NoReturn:
+        raise OptionError(f'{message}; see {self.prog} --help.')
+
+
+def build_parser(command: str) -> Parser:
+    """BasicSR's own flags."""
+    what = {'train': 'Train or unlearn as an option file says. Experiments and tb_logger go to the current directory.',
+            'test': 'Test a network as an option file says. Results go to the current directory.'}[command]
+    parser = Parser(prog=f'basicsr-unlearn {command}', description=what,
+                    epilog='For several processes: torchrun --nproc_per_node 2 -m '
+                           f'basicsr_unlearn.{command} -opt FILE.yml --launcher pytorch')
+    parser.add_argument('-opt', required=True, metavar='FILE.yml', help='the option file')
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm'], default='none',
+                        help='how processes were started: pytorch for torchrun; default none, a single process')
+    parser.add_argument('--auto_resume', action='store_true',
+                        help='go on from the last saved state of the experiment, if there is one')
+    parser.add_argument('--debug', action='store_true',
+                        help='log each iteration, validate and save every 8; the experiment is named debug_...')
+    parser.add_argument('--force_yml', nargs='+', default=[], metavar='KEY=VALUE',
+                        help='override options of the file, such as train:total_iter=100 datasets:train:gt_size=48')
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help='set by launchers; not needed')
+    return parser
+
+
+def override(opt: dict, entries: list[str]) -> None:
+    """Apply `--force_yml` entries `key:key=value` to `opt`, values written as in the option file or as 1e-4.
+
+    Raises:
+        OptionError: an entry without `=`, a value that is no YAML, or a key that the option file does not have.
+    """
+    for entry in entries:
+        keys, equals, text = entry.partition('=')
+        *path, last = (key.strip() for key in keys.split(':'))
+        if not equals:
+            raise OptionError(f"--force_yml {entry} has no '=': write it as train:total_iter=100.")
+        block: Any = opt
+        for key in path:
+            block = block[_existing(block, key, entry)]
+        block[_existing(block, last, entry)] = _value(text.strip(), entry)
+
+
+def _existing(block: Any, key: str, entry: str) -> str | int:
+    if isinstance(block, list) and key.isdigit() and int(key) < len(block):
+        return int(key)
+    if isinstance(block, dict) and key in block:
+        return key
+    near = difflib.get_close_matches(key, block, 1) if isinstance(block, dict) else []
+    raise OptionError(f"--force_yml {entry}: the option file has no '{key}' there; "
+                      + (f"did you mean '{near[0]}'?" if near else 'only options that it has can be overridden.'))
+
+
+def _value(text: str, entry: str) -> Any:
+    if re.fullmatch(r'[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+', text):  # YAML 1.1 takes 1e-4 for text
+        return float(text)
+    if text.lower() == 'none':  # as BasicSR does
+        return None
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise OptionError(f'--force_yml {entry}: the value is no YAML.') from error
+
+
+def _run(command: str, argv: list[str]) -> int:
+    try:
+        args = build_parser(command).parse_args(argv)
+        _check_launcher(args.launcher)
+        opt = load_option_file(args.opt)
+        override(opt, args.force_yml)
+        check_options(opt, command == 'train')
+    except UnlearnError:
+        if int(os.environ.get('RANK', 0)) == 0:
+            raise
+        return BAD_INPUT  # all processes read the same file, one of them says so
+    pipeline = importlib.import_module(f'basicsr.{command}')
+    with (prepare_pipeline(use_gpu=opt.get('num_gpu') != 0), _parsing(pipeline, args, opt),
+          progress_bar() if command == 'train' else nullcontext(), _arguments([sys.argv[0], *argv])):
+        ended = None
+        try:
+            getattr(pipeline, f'{command}_pipeline')(os.getcwd())
+        except SystemExit as stop:  # raised in all processes at once
+            ended = stop
+    # not after an error in one process: the others may be waiting for it
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+    if ended is not None:
+        raise ended
+    return 0
+
+
+def _check_launcher(launcher: str) -> None:
+    if launcher == 'pytorch' and 'RANK' not in os.environ:
+        raise OptionError('--launcher pytorch needs torchrun to start the processes: torchrun --nproc_per_node 2 '
+                          '-m basicsr_unlearn.train -opt FILE.yml --launcher pytorch.')
+    if launcher == 'none' and int(os.environ.get('WORLD_SIZE', 1)) > 1 and 'TORCHELASTIC_RUN_ID' in os.environ:
+        raise OptionError('torchrun started several processes, which would all write the same files: add --launcher '
+                          'pytorch.')
+
+
+@contextmanager
+def _parsing(pipeline: Any, args: argparse.Namespace, opt: dict) -> Iterator[None]:
+    """Let BasicSR parse the options that were checked, and run the preflight before it writes anything."""
+    options = importlib.import_module('basicsr.utils.options')
+    flags = ['-opt', args.opt, '--launcher', args.launcher, '--local_rank', str(args.local_rank)]
+    flags += [f'--{flag}' for flag in ('auto_resume', 'debug') if getattr(args, flag)]
+    original = pipeline.parse_options
+
+    def parse_options(root_path: str, is_train: bool = True) -> tuple[dict, argparse.Namespace]:
+        # BasicSR reads the file once more: it gets the options with --force_yml applied, which it does with exec
+        given = SimpleNamespace(load=lambda *_, **__: deepcopy(opt), resolver=yaml.resolver)
+        with rebound(options, 'yaml', given), _arguments([sys.argv[0], *flags]):
+            parsed, parsed_args = original(root_path, is_train)
+        _preflight_everywhere(parsed)
+        return parsed, parsed_args
+
+    with rebound(pipeline, 'parse_options', parse_options):
+        yield
+
+
+def _preflight_everywhere(opt: dict) -> None:
+    """Check on the first process, and leave in all of them if it fails."""
+    failure = None
+    if opt['rank'] == 0:
+        try:
+            preflight(opt)
+        except UnlearnError as error:
+            failure = error
+        forget_logger()  # the preflight may have built things that log, and the log file comes after it
+    if opt['dist']:
+        failed = [failure is not None]
+        torch.distributed.broadcast_object_list(failed, src=0)
+        if failed[0] and failure is None:
+            raise SystemExit(BAD_INPUT)
+    if failure is not None:
+        raise failure
+
+
+@contextmanager
+def _arguments(argv: list[str]) -> Iterator[None]:
+    """The command line as BasicSR reads it, and as it notes it in the experiment's copy of the option file."""
+    with rebound(sys, 'argv', argv):
+        yield

@@ -1,0 +1,152 @@
+"""Scores of several networks on one data set, side by side with the untouched input, and what they say in words."""
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from basicsr.metrics import calculate_metric
+from torch import nn
+from torch.utils.data import Dataset
+
+from basicsr_unlearn.errors import DataError, TrainingError
+from basicsr_unlearn.models.tracking import to_image
+from basicsr_unlearn.unlearning.images import degraded_as_output
+
+# Within these a set counts as forgotten, as kept, or as only slightly worse in the verdict; all in dB of PSNR. Our
+# choice: wider than the project's targets on its benchmark, since the demo judges on a handful of images.
+FORGET_TOLERANCE = 0.3
+RETAIN_TOLERANCE = 0.15
+SLIGHT_LOSS = 0.5
+
+
+@dataclass
+class Strip:
+    """One image through every network: `images` by column (identity, the networks, gt), (h, w, 3) uint8 RGB."""
+    name: str
+    images: dict[str, np.ndarray]
+    scores: dict[str, dict[str, float]]  # column -> metric -> value
+
+
+@dataclass
+class Evaluation:
+    """`per_image[image][column][metric]` and their means `mean[column][metric]`; column 'identity' is the input."""
+    per_image: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
+    strips: list[Strip] = field(default_factory=list)
+
+    @property
+    def mean(self) -> dict[str, dict[str, float]]:
+        first = next(iter(self.per_image.values()))
+        return {column: {metric: float(np.mean([scores[column][metric] for scores in self.per_image.values()]))
+                         for metric in metrics} for column, metrics in first.items()}
+
+
+@torch.no_grad()
+def evaluate(nets: Mapping[str, nn.Module], dataset: Dataset, metrics: Mapping[str, dict], strips: int = 0,
+             on_image: Callable[[str], None] | None = None) -> Evaluation:
+    """Run every network over a validation set and score it as BasicSR's validation does, on 8-bit images.
+
+    Args:
+        nets: networks by column name, (1, c, h, w) -> (1, c, h', w'), values in [0, 1]; put into eval mode.
+        dataset: items with `lq`, `gt` (c, h, w) in [0, 1] and `lq_path`.
+        metrics: name -> options of a BasicSR metric, as under `val: metrics:` of an option file.
+        strips: keep the pictures of so many images, spread evenly over the set.
+        on_image: called with the name of each image that is done.
+
+    Raises:
+        DataError: the set is empty or an item has no ground truth.
+        TrainingError: an output is not finite, so that its score would mean nothing.
+    """
+    if len(dataset) == 0:
+        raise DataError('There is no image to evaluate: correct the dataroot line of the val_ data set.')
+    chosen = {int(i) for i in np.linspace(0, len(dataset) - 1, min(strips, len(dataset))).round()} if strips else set()
+    result = Evaluation()
+    for index in range(len(dataset)):
+        item = dataset[index]
+        if 'gt' not in item:
+            raise DataError(f'{item["lq_path"]} has no ground truth to compare with: evaluate a paired data set.')
+        name = _free_name(Path(item['lq_path']).stem, result.per_image)
+        lq, gt = item['lq'][None], item['gt'][None]
+        images = {'identity': to_image(degraded_as_output(lq, gt))}
+        for column, net in nets.items():
+            output = net.eval()(lq.to(next(net.parameters()).device))
+            if not torch.isfinite(output).all():
+                raise TrainingError(f'The {column} network returns values that are not finite on {item["lq_path"]}: '
+                                    'it has diverged, so use an earlier checkpoint.')
+            images[column] = to_image(output)
+        images['gt'] = to_image(gt)
+        scores = {column: {metric: float(calculate_metric({'img': image, 'img2': images['gt']}, metric_opt))
+                           for metric, metric_opt in metrics.items()}
+                  for column, image in images.items() if column != 'gt'}
+        result.per_image[name] = scores
+        if index in chosen:
+            rgb = {column: np.ascontiguousarray(image[..., ::-1]) for column, image in images.items()}
+            result.strips.append(Strip(name, rgb, scores))
+        if on_image:
+            on_image(name)
+    return result
+
+
+def verdict(datasets: Mapping[str, dict]) -> tuple[str, str]:
+    """What the numbers say, as a headline and as one sentence with the numbers.
+
+    Args:
+        datasets: name -> {'role': 'forget' | 'retain', 'psnr': {column: dB}}, columns identity, original, unlearned
+            and, where there is one, retrained, which is then what forgetting is held against; otherwise the identity.
+    """
+    headlines, details = [], []
+    for name, entry in datasets.items():
+        if entry['role'] == 'forget':
+            state, detail = _forget_verdict(name, entry['psnr'])
+            headlines.append(f'{_capital(name)} is {state}.')
+            details.append(detail)
+    losses = {name: retain_loss(entry['psnr']) for name, entry in datasets.items() if entry['role'] == 'retain'}
+    for state, worse_than, up_to in (('damaged', SLIGHT_LOSS, float('inf')),
+                                     ('slightly worse', RETAIN_TOLERANCE, SLIGHT_LOSS),
+                                     ('kept', -float('inf'), RETAIN_TOLERANCE)):
+        names = [name for name, loss in losses.items() if worse_than < loss <= up_to]
+        if names:
+            headlines.append(f'{_capital(_listed(names))} {"is" if len(names) == 1 else "are"} {state}.')
+    if losses:
+        details.append('against the original network, ' + _listed(
+            [f'{name} {"loses" if loss >= 0 else "gains"} {abs(loss):.2f} dB' for name, loss in losses.items()]))
+    return ' '.join(headlines), _capital('; '.join(details)) + '.'
+
+
+def forget_gap(psnr: Mapping[str, float]) -> float:
+    """PSNR of the unlearned network above the retrained one's, or above the identity baseline without one, in dB."""
+    return psnr['unlearned'] - psnr.get('retrained', psnr['identity'])
+
+
+def retain_loss(psnr: Mapping[str, float]) -> float:
+    """PSNR that the unlearned network has lost against the original, in dB; negative if it has gained."""
+    return psnr['original'] - psnr['unlearned']
+
+
+def _forget_verdict(name: str, psnr: Mapping[str, float]) -> tuple[str, str]:
+    gap = forget_gap(psnr)
+    state = 'over-forgotten' if gap < -FORGET_TOLERANCE else 'forgotten'
+    if gap > FORGET_TOLERANCE:
+        fallen = psnr['original'] - psnr['unlearned']
+        state = 'only partly forgotten' if fallen > FORGET_TOLERANCE else 'not forgotten'
+    reference = 'the retrained network has' if 'retrained' in psnr else 'the untouched input scores'
+    value = psnr.get('retrained', psnr['identity'])
+    return state, (f'{name} went from {psnr["original"]:.2f} to {psnr["unlearned"]:.2f} dB, where {reference} '
+                   f'{value:.2f}')
+
+
+def _listed(parts: list[str]) -> str:
+    return parts[0] if len(parts) == 1 else f'{", ".join(parts[:-1])} and {parts[-1]}'
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _free_name(name: str, taken: Mapping) -> str:
+    """`name`, or the first of `name (2)`, `name (3)` ... that is not taken: two folders may hold a file of one name."""
+    number, free = 1, name
+    while free in taken:
+        number += 1
+        free = f'{name} ({number})'
+    return free

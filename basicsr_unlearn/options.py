@@ -1,0 +1,488 @@
+"""The grammar of the option file, and the check of a file against it before anything runs.
+
+The tables below are the reference: a name ending in `!` must be there, `open` values are whatever the named class or
+function takes. What a component takes is read from its own signature, so a new loss or architecture needs no line here.
+"""
+import difflib
+import inspect
+import numbers
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import yaml
+from basicsr.models import lr_scheduler
+from basicsr.utils.options import ordered_yaml
+from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, LOSS_REGISTRY, METRIC_REGISTRY, MODEL_REGISTRY
+
+import basicsr_unlearn  # noqa: F401  registers the components
+from basicsr_unlearn.errors import OptionError
+
+
+@dataclass(frozen=True)
+class Value:
+    """What one option may hold: `words` as they stand in an error, and the test."""
+    words: str
+    accepts: Callable[[Any], bool]
+
+
+@dataclass(frozen=True)
+class Component:
+    """A block whose `type` is looked up in `registry` and whose other keys go to it; `extra` keys are ours."""
+    registry: Any
+    extra: dict = field(default_factory=dict)
+
+
+def number(above: float | None = None, at_least: float | None = None, below: float | None = None, whole=False) -> Value:
+    kind = numbers.Integral if whole else numbers.Real
+    limits = ((' above', above), (' from', at_least), (' below', below))
+    words = ('a whole number' if whole else 'a number') + ''.join(f'{w} {v}' for w, v in limits if v is not None)
+    return Value(words, lambda v: isinstance(v, kind) and not isinstance(v, bool) and (above is None or v > above)
+                 and (at_least is None or v >= at_least) and (below is None or v < below) and v == v)
+
+
+def whole(at_least: int = 1) -> Value:
+    return number(at_least=at_least, whole=True)
+
+
+def choice(*names: str) -> Value:
+    return Value(' or '.join(names), lambda v: isinstance(v, str) and v in names)
+
+
+def either(*values: Value) -> Value:
+    return Value(' or '.join(v.words for v in values), lambda v: any(value.accepts(v) for value in values))
+
+
+def or_empty(value: Value) -> Value:
+    return either(value, Value('~', lambda v: v is None))
+
+
+FLAG = Value('true or false', lambda v: isinstance(v, bool))
+TEXT = Value('a text', lambda v: isinstance(v, str) and v != '')
+MAPPING = Value('a block of options', lambda v: isinstance(v, Mapping))
+LIST = Value('a list', lambda v: isinstance(v, (list, tuple)))
+OPEN = Value('anything', lambda v: True)
+
+LOSS = Component(LOSS_REGISTRY)
+OPTIMIZERS = {name: getattr(torch.optim, name) for name in ('Adam', 'AdamW', 'Adamax', 'SGD', 'ASGD', 'RMSprop',
+                                                            'Rprop')}
+SCHEDULERS = {'MultiStepLR': lr_scheduler.MultiStepRestartLR, 'MultiStepRestartLR': lr_scheduler.MultiStepRestartLR,
+              'CosineAnnealingRestartLR': lr_scheduler.CosineAnnealingRestartLR}
+
+SCHEDULE = {
+    'total_iter!': whole(),
+    'warmup_iter': whole(-1),              # -1: none
+    'scheduler!': Component(SCHEDULERS),
+    'ema_decay': number(at_least=0, below=1),
+}
+TRAIN = {
+    'UnlearnModel': {
+        **SCHEDULE,
+        'optim_g!': Component({name: OPTIMIZERS[name] for name in ('Adam', 'AdamW', 'SGD')}),
+        'forget_opt': LOSS,
+        'retain_opt': Component(LOSS_REGISTRY, {'target': choice('gt', 'teacher')}),
+        'adversarial_opt': LOSS,
+        'stop_opt': {
+            'forget_psnr': either(choice('identity', 'retrained'), number(above=0)),   # dB
+            'margin': number(),                                                       # dB
+            'retain_budget': or_empty(number(at_least=0)),                            # dB
+            'check': choice('train', 'val'),
+            'window': whole(),
+            'min_iter': whole(0),
+        },
+        'grad_clip': or_empty(number(above=0)),
+        'amp': or_empty(choice('bf16')),
+        'channels_last': FLAG,
+        'conflict_freq': whole(0),             # 0: never
+        'over_forget_margin': number(at_least=0),   # dB
+    },
+    'SRModel': {
+        **SCHEDULE,
+        'optim_g!': Component(OPTIMIZERS),
+        'pixel_opt': LOSS,
+        'perceptual_opt': LOSS,
+    },
+}
+TRAIN['SwinIRModel'] = TRAIN['SRModel']  # BasicSR's other models read more than is listed: there, names are not checked
+
+VAL = {
+    'val_freq': whole(),                   # must be there in training
+    'save_img!': FLAG,
+    'suffix': or_empty(TEXT),              # must be there in a test that saves images, ~ for none
+    'pbar': FLAG,
+    'strips': whole(0),                    # images per data set in the before/after strips
+    'metrics': OPEN,                       # name -> component of METRIC_REGISTRY
+}
+METRIC_EXTRA = {'better': choice('higher', 'lower')}
+LOGGER = {
+    'print_freq!': whole(),
+    'save_checkpoint_freq!': whole(),
+    'use_tb_logger!': FLAG,
+    'wandb': {'project': or_empty(TEXT), 'resume_id': or_empty(TEXT)},
+}
+PATH = {
+    'pretrain_network_g': or_empty(TEXT),
+    'param_key_g': or_empty(TEXT),
+    'strict_load_g': FLAG,
+    'pretrain_network_retrained': or_empty(TEXT),
+    'resume_state': or_empty(TEXT),
+    'ignore_resume_networks': or_empty(LIST),
+}
+TOP = {
+    'plugin': OPEN,
+    'name!': TEXT,
+    'model_type!': TEXT,
+    'scale': whole(),
+    'num_gpu!': either(choice('auto'), whole(0)),
+    'manual_seed': or_empty(whole(0)),
+    'find_unused_parameters': FLAG,
+    'dist_params': or_empty(MAPPING),
+    'network_g!': Component(ARCH_REGISTRY),
+    'datasets!': MAPPING,
+    'path!': PATH,
+    'train': MAPPING,                      # must be there in training, by TRAIN; so must logger
+    'val': VAL,
+    'logger': LOGGER,
+}
+RUNTIME = {  # what BasicSR's parse_options and train_pipeline add; not for option files
+    '': ('dist', 'rank', 'world_size', 'auto_resume', 'is_train', 'root_path'),
+    'path': ('experiments_root', 'results_root', 'models', 'training_states', 'log', 'visualization'),
+}
+
+DATASET = {  # of every data set; the rest is the OPTIONS of its class
+    'name': TEXT,
+    'type!': TEXT,
+    'phase': choice('train', 'val', 'test'),
+    'scale': whole(),
+    'role': choice('forget', 'retain'),
+    'ratio': number(at_least=0),
+    'seed': or_empty(whole(0)),
+    'epoch_length': or_empty(whole()),
+    'batch_size_per_gpu': whole(),
+    'num_worker_per_gpu': whole(0),
+    'persistent_workers': FLAG,
+    'pin_memory': FLAG,
+    'prefetch_mode': or_empty(choice('cpu', 'cuda')),
+    'num_prefetch_queue': whole(),
+    'dataset_enlarge_ratio': number(above=0),
+}
+BLOCKS = ('forget', 'retain', 'sets')      # lists of data sets inside a data set
+RETAIN_DEGRADATIONS = {'name': TEXT, 'ratio': number(at_least=0), 'degradations!': LIST}
+BASICSR_DATASETS = ('PairedImageDataset', 'SingleImageDataset')
+BASICSR_DATASET = {'io_backend!': MAPPING, 'dataroot_lq!': TEXT, 'dataroot_gt': TEXT, 'meta_info_file': or_empty(TEXT),
+                   'filename_tmpl': TEXT, 'gt_size': whole(), 'use_hflip': FLAG, 'use_rot': FLAG,
+                   'mean': or_empty(LIST), 'std': or_empty(LIST), 'color': or_empty(choice('y'))}
+TYPES = {bool: FLAG, int: whole(), float: number(), str: TEXT, list: LIST, dict: MAPPING}  # in the OPTIONS of a class
+
+
+def load_option_file(path: str) -> dict:
+    """Read an option file as BasicSR does.
+
+    Raises:
+        OptionError: the file is missing, no YAML, no mapping, or repeats a key, which YAML readers let pass.
+    """
+    if os.path.isdir(path):
+        raise OptionError(f'The option file {path} is a folder: name the .yml file in it.')
+    loader = ordered_yaml()[0]
+    try:
+        with open(path, encoding='utf-8') as file:
+            text = file.read()
+        _refuse_repeated_keys(yaml.compose(text, Loader=loader), path)
+        opt = yaml.load(text, Loader=loader)  # noqa: S506  the loader of BasicSR, which the plugin tag needs
+    except OSError as error:
+        raise OptionError(f'The option file {path} cannot be read: {error.strerror}.') from error
+    except UnicodeDecodeError as error:
+        raise OptionError(f'The option file {path} is no text in UTF-8.') from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, 'problem_mark', None)
+        line = f'Line {mark.line + 1} of the' if mark else 'The'
+        problem = getattr(error, 'problem', None) or 'no YAML'
+        if 'merge' in problem:
+            problem = 'the merge key << is not supported, write the keys out'
+        raise OptionError(f'{line} option file {path} cannot be read: {problem}.') from error
+    if not isinstance(opt, dict):
+        raise OptionError(f'The option file {path} holds no options: it must be a mapping with name, model_type, ...')
+    return opt
+
+
+def check_options(opt: dict, is_train: bool) -> None:
+    """Check an option file, as read or as BasicSR's parse_options returns it.
+
+    Raises:
+        OptionError: the first option that is unknown, missing, of the wrong type, or out of range, by its full name.
+    """
+    strict = opt.get('model_type') in TRAIN
+    _check_section(opt, TOP, '', strict)
+    registered(MODEL_REGISTRY, opt['model_type'], 'model_type')
+    for name, block in opt.items():
+        if name.startswith('network_') and name != 'network_g':
+            _check(block, Component(ARCH_REGISTRY), name)
+    for name, metric in ((opt.get('val') or {}).get('metrics') or {}).items():
+        _check(metric, Component(METRIC_REGISTRY, METRIC_EXTRA), f'val.metrics.{name}')
+    _check_datasets(opt['datasets'], is_train, strict)
+    _check_gpu(opt)
+    if is_train:
+        for name in ('train', 'logger'):
+            if not isinstance(opt.get(name), Mapping):
+                raise OptionError(f'The option {name} is missing: it must be a block of options.')
+        if opt.get('val') and 'val_freq' not in opt['val']:
+            raise OptionError('The option val.val_freq is missing: it must be a whole number from 1.')
+        _check_section(opt['train'], TRAIN.get(opt['model_type'], SCHEDULE), 'train', strict)
+        _check_training(opt)
+    elif opt.get('val') is None:
+        raise OptionError('The option val is missing: a test needs val.save_img and val.metrics.')
+    elif opt['val']['save_img'] and 'suffix' not in opt['val']:
+        raise OptionError('The option val.suffix is missing: a test that saves images needs it, ~ for none.')
+
+
+def _check(value: Any, spec: Any, where: str, strict: bool = True) -> None:
+    if isinstance(spec, Mapping):
+        if value is not None:
+            _check_section(value, spec, where, strict)
+    elif isinstance(spec, Component):
+        if value is not None:
+            _check_component(value, spec, where)
+    elif not spec.accepts(value):
+        raise OptionError(f'{where} is {_shown(value, spec.words)}.')
+
+
+def _check_section(block: Any, table: Mapping, where: str, strict: bool = True) -> None:
+    if not isinstance(block, Mapping):
+        raise OptionError(f'{where} is {_shown(block, MAPPING.words)}.')
+    specs = {name.rstrip('!'): spec for name, spec in table.items()}
+    for name, value in block.items():
+        if name in specs:
+            _check(value, specs[name], _join(where, name), strict)
+        elif strict and name not in RUNTIME.get(where, ()):
+            raise OptionError(_unknown(_join(where, str(name)), str(name), list(specs)))
+    for name, spec in table.items():
+        if name.endswith('!') and block.get(name[:-1]) is None:
+            words = spec.words if isinstance(spec, Value) else MAPPING.words
+            raise OptionError(f'The option {_join(where, name[:-1])} is missing: it must be {words}.')
+
+
+def _check_component(block: Any, spec: Component, where: str) -> None:
+    if not isinstance(block, Mapping):
+        raise OptionError(f'{where} is {_shown(block, MAPPING.words)}.')
+    if not block.get('type'):
+        raise OptionError(f'The option {where}.type is missing: it must be one of {_names(spec.registry)}.')
+    target = registered(spec.registry, block['type'], f'{where}.type')
+    parameters = inspect.signature(target).parameters
+    # BasicSR's metrics swallow any key, so a misspelt one would go unnoticed: what they name counts.
+    is_open = (any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+               and not target.__module__.startswith('basicsr.metrics'))
+    handed_over = ('img', 'img2', 'params', 'optimizer', 'last_epoch')
+    takes = {name: p for name, p in parameters.items()
+             if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) and name not in handed_over}
+    arguments = {name: value for name, value in block.items() if name != 'type' and name not in spec.extra}
+    for name, value in spec.extra.items():
+        if name in block:
+            _check(block[name], value, f'{where}.{name}')
+    for name, value in arguments.items():
+        if name not in takes and not is_open:
+            raise OptionError(_unknown(f'{where}.{name}', name, [*takes, *spec.extra]))
+        _check_argument(value, takes.get(name), f'{where}.{name}')
+    for name, parameter in takes.items():
+        if parameter.default is parameter.empty and name not in block:
+            raise OptionError(f'The option {where}.{name} is missing: {block["type"]} needs it.')
+    _try_building(target, arguments, where)
+
+
+def _check_argument(value: Any, parameter: inspect.Parameter | None, where: str) -> None:
+    """Check the type of an argument where the parameter's default shows one, and that no number is written as text."""
+    default = parameter.default if parameter else None
+    if isinstance(default, bool):
+        _check(value, FLAG, where)
+    elif isinstance(default, numbers.Real) and default is not inspect.Parameter.empty:
+        _check(value, number(), where)
+    for entry in value if isinstance(value, (list, tuple)) else [value]:
+        if isinstance(entry, str) and _as_number(entry) is not None and not isinstance(default, str):
+            raise OptionError(f'{where} is {_shown(entry, "a number")}.')
+
+
+def _try_building(target: Any, arguments: dict, where: str) -> None:
+    """Let optimizers, schedulers and the losses of this package judge their values themselves: they are quick to build.
+    """
+    first = []
+    if target in SCHEDULERS.values() or target in OPTIMIZERS.values():
+        first = [[torch.nn.Parameter(torch.zeros(1))]]
+    if target in SCHEDULERS.values():
+        first = [torch.optim.SGD(*first, lr=1.0)]
+    if not first and not target.__module__.startswith('basicsr_unlearn.losses'):
+        return
+    try:
+        target(*first, **arguments)
+    except (ValueError, TypeError, AssertionError) as error:
+        raise OptionError(f'{where} does not work: {str(error).rstrip(".")}.') from error
+
+
+def _check_datasets(datasets: Mapping, is_train: bool, strict: bool) -> None:
+    names: dict[str, str] = {}
+    for key, block in datasets.items():
+        where = f'datasets.{key}'
+        phase = str(key).split('_')[0]
+        if is_train and key != 'train' and phase != 'val' or not is_train and phase not in ('val', 'test'):
+            valid = 'train, val or val_<name>' if is_train else 'test, test_<name>, val or val_<name>'
+            raise OptionError(f'{where} is no option: data sets are called {valid}.')
+        _check_dataset(block, where)
+        if block.get('name') is None:
+            raise OptionError(f'The option {where}.name is missing: it must be a text.')
+        if block['name'] in names and key != 'train':
+            raise OptionError(f"{where}.name and {names[block['name']]}.name are both '{block['name']}': results are "
+                              'filed under that name, so give each data set its own.')
+        if key != 'train':
+            names[block['name']] = where
+        if isinstance(block.get('dataroot_gt'), (list, tuple)):
+            raise OptionError(f'{where}.dataroot_gt is a list, which BasicSR takes only in the sets of a MixedDataset: '
+                              'put this data set there.')
+        if block.get('persistent_workers') and (key != 'train' or not block.get('num_worker_per_gpu')):
+            raise OptionError(f'{where}.persistent_workers is true but there are no workers: take it out, or set '
+                              'num_worker_per_gpu of datasets.train.')
+    if is_train:
+        if 'train' not in datasets:
+            raise OptionError('The option datasets.train is missing: it must be a block of options.')
+        for name in ('batch_size_per_gpu', 'num_worker_per_gpu'):
+            if datasets['train'].get(name) is None:
+                raise OptionError(f'The option datasets.train.{name} is missing: it must be {DATASET[name].words}.')
+    elif not datasets:
+        raise OptionError('datasets is empty: a test needs at least one data set.')
+
+
+def _check_dataset(block: Any, where: str) -> None:
+    if not isinstance(block, Mapping):
+        raise OptionError(f'{where} is {_shown(block, MAPPING.words)}.')
+    if not block.get('type'):
+        raise OptionError(f'The option {where}.type is missing: it must be one of {_names(DATASET_REGISTRY)}.')
+    cls = registered(DATASET_REGISTRY, block['type'], f'{where}.type')
+    table, strict = dict(DATASET), False
+    if getattr(cls, 'OPTIONS', None) is not None:
+        strict = True
+        for name, kinds in cls.OPTIONS.items():
+            kinds = kinds if isinstance(kinds, tuple) else (kinds,)
+            table[name] = or_empty(either(*(TYPES[kind] for kind in kinds)))
+    elif block['type'] in BASICSR_DATASETS:
+        table, strict = {**table, **BASICSR_DATASET}, True
+    _check_section(block, table, where, strict)
+    for name in BLOCKS:
+        for index, child in enumerate(block.get(name) or [] if strict else []):
+            _check_dataset(child, f'{where}.{name}[{index}]')
+    for index, child in enumerate(block.get('retain_degradations') or [] if strict else []):
+        _check_section(child, RETAIN_DEGRADATIONS, f'{where}.retain_degradations[{index}]')
+
+
+def _check_gpu(opt: dict) -> None:
+    there = torch.cuda.device_count()
+    if opt['num_gpu'] != 'auto' and opt['num_gpu'] > there:
+        raise OptionError(f'num_gpu is {opt["num_gpu"]} but PyTorch sees {there} here: write num_gpu: auto.')
+    for name, block in opt['datasets'].items():
+        if block.get('prefetch_mode') != 'cuda':
+            continue
+        if not there or opt['num_gpu'] == 0:
+            raise OptionError(f'datasets.{name}.prefetch_mode is cuda but the run uses no GPU: write prefetch_mode: ~.')
+        if not block.get('pin_memory'):
+            raise OptionError(f'datasets.{name}.prefetch_mode cuda needs pin_memory: true beside it.')
+
+
+def _check_training(opt: dict) -> None:
+    """Options of `train` that must agree with one another or with other sections."""
+    train, data = opt['train'], opt['datasets']['train']
+    scheduler = train['scheduler']
+    if sum(scheduler.get('periods') or [train['total_iter']]) < train['total_iter']:
+        raise OptionError(f'train.scheduler.periods end at iteration {sum(scheduler["periods"])}, before '
+                          f'train.total_iter {train["total_iter"]}: make them at least as long.')
+    wandb = opt['logger'].get('wandb') or {}
+    if wandb.get('project') and not opt['logger']['use_tb_logger']:
+        raise OptionError('logger.wandb.project needs logger.use_tb_logger: true, which it mirrors.')
+    if opt['model_type'] != 'UnlearnModel':
+        return
+    parts = [name for name in ('forget_opt', 'retain_opt', 'adversarial_opt') if train.get(name)]
+    if not parts:
+        raise OptionError('train has no forget_opt, retain_opt or adversarial_opt: give at least one, as nothing would '
+                          'be learned or forgotten.')
+    for name in parts:
+        if train[name].get('reduction') == 'none':
+            raise OptionError(f'train.{name}.reduction is none, not mean or sum: training needs one number.')
+    uses_retain = [name for name in parts if name == 'retain_opt'
+                   or (name == 'adversarial_opt' and train[name].get('source', 'retain') == 'retain')]
+    if uses_retain and data['type'] == 'ForgetRetainDataset' and not (data.get('retain') or data.get('retain_from')):
+        raise OptionError(f'train.{uses_retain[0]} needs retain samples: give datasets.train.retain, or retain_from: '
+                          'forget_gt with retain_degradations.')
+    stop = train.get('stop_opt') or {}
+    if stop.get('forget_psnr') == 'retrained' and (stop.get('check') != 'val' or
+                                                   not opt['path'].get('pretrain_network_retrained')):
+        raise OptionError('train.stop_opt.forget_psnr: retrained needs check: val beside it and the checkpoint of a '
+                          'retrained network as path.pretrain_network_retrained, or write identity.')
+    if stop.get('retain_budget') is not None and stop.get('check') != 'val' and parts == ['forget_opt']:
+        raise OptionError('train.stop_opt.retain_budget needs a retain_opt or adversarial_opt that can keep it.')
+    roles = [block.get('role', 'retain') for name, block in opt['datasets'].items() if name != 'train']
+    if stop.get('check') == 'val' and ('forget' not in roles or not opt.get('val')):
+        raise OptionError('train.stop_opt.check is val but no val_ data set has role: forget, or there is no val '
+                          'section: add them, or write check: train.')
+
+
+def registered(registry: Any, name: Any, where: str) -> Any:
+    """What `name` stands for in a registry, with or without BasicSR's suffix. Raises OptionError with the nearest."""
+    entries = dict(registry.items() if isinstance(registry, Mapping) else iter(registry))
+    for candidate in (name, f'{name}_basicsr'):
+        if candidate in entries:
+            return entries[candidate]
+    near = _nearest(name, _names(registry).split(', '))
+    raise OptionError(f"{where} is '{name}', which is not there: " +
+                      (f'did you mean {near}?' if near else f'use one of {_names(registry)}.'))
+
+
+def _names(registry: Any) -> str:
+    return ', '.join(sorted(name.removesuffix('_basicsr') for name in registry.keys()))
+
+
+def _unknown(where: str, name: str, valid: list[str]) -> str:
+    near = _nearest(name, valid)
+    parent = where.rpartition('.')[0]
+    return f'{where} is no option: ' + (f'did you mean {_join(parent, near)}?' if near else
+                                        f'use {", ".join(sorted(valid))}.')
+
+
+def _nearest(name: Any, valid: list[str]) -> str | None:
+    by_lower = {entry.lower(): entry for entry in valid}
+    near = difflib.get_close_matches(str(name).lower(), by_lower, 1)
+    return by_lower[near[0]] if near else None
+
+
+def _shown(value: Any, words: str) -> str:
+    """How an error shows a value that is not what `words` say."""
+    if value is None:
+        return f'empty (~), not {words}'
+    if isinstance(value, str) and 'number' in words and _as_number(value) is not None:
+        plain = value if value.isdigit() else f'!!float {value}'
+        return f"the text '{value}', not {words}: write {plain}"
+    if isinstance(value, Mapping):
+        return f'a block of options, not {words}'
+    return f"{f'{value!r}' if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else value}, " \
+           f'not {words}'
+
+
+def _as_number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def _join(where: str, name: str) -> str:
+    return f'{where}.{name}' if where else name
+
+
+def _refuse_repeated_keys(node: yaml.Node | None, path: str) -> None:
+    if isinstance(node, yaml.MappingNode):
+        seen = set()
+        for key, value in node.value:
+            if key.value in seen:
+                raise OptionError(f'Line {key.start_mark.line + 1} of the option file {path} repeats the key '
+                                  f'{key.value}: keep one of them.')
+            seen.add(key.value)
+            _refuse_repeated_keys(value, path)
+    elif isinstance(node, yaml.SequenceNode):
+        for entry in node.value:
+            _refuse_repeated_keys(entry, path)

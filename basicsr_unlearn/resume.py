@@ -1,0 +1,106 @@
+"""Going on with an interrupted run: where BasicSR would fail, or take other images than the uninterrupted run."""
+import os
+import re
+from collections.abc import Iterator
+
+import torch
+from basicsr.data.data_sampler import EnlargedSampler
+from basicsr.utils import check_resume, get_root_logger
+from basicsr.utils.dist_util import master_only
+
+from basicsr_unlearn.errors import CheckpointError
+
+
+class ResumableSampler(EnlargedSampler):
+    """BasicSR's sampler, which in the epoch of a resume leaves out what was seen before the interruption.
+
+    BasicSR goes back to the start of that epoch, so some images come twice and the order is another one from then on.
+    """
+
+    resume_epoch = -1
+    seen = 0
+
+    def continue_from(self, epoch: int, iteration: int, batch_size: int) -> None:
+        """Set where the run goes on.
+
+        Args:
+            epoch, iteration: as the training state holds them.
+            batch_size: items of one batch in this process; an incomplete last batch is dropped, as BasicSR does.
+        """
+        per_epoch = self.num_samples // batch_size
+        in_epoch = iteration - epoch * per_epoch
+        if not 0 <= in_epoch <= per_epoch:
+            get_root_logger().warning(
+                f'Iteration {iteration} does not lie in epoch {epoch} of {per_epoch} iterations: the data, the batch '
+                'size or the number of processes changed since, so this epoch starts from its beginning.')
+            return
+        self.resume_epoch, self.seen = epoch, in_epoch * batch_size
+
+    def __iter__(self) -> Iterator[int]:
+        order = super().__iter__()
+        # by epoch and not once: BasicSR's prefetcher asks for an iterator before the epoch begins, too
+        return iter(list(order)[self.seen:]) if self.epoch == self.resume_epoch else order
+
+
+def load_resume_state(opt: dict) -> dict | None:
+    """The training state to go on from, or None for a new run; paths in `opt` are set by BasicSR's check_resume.
+
+    With `auto_resume` it is the newest state of the experiment that can be read, else `path.resume_state`.
+
+    Raises:
+        CheckpointError: the state, or the weights saved with it, cannot be read.
+    """
+    if opt['auto_resume']:
+        found = _newest_state(opt['path']['training_states'])
+        if found is None:
+            return None
+        opt['path']['resume_state'], state = found
+    elif opt['path'].get('resume_state'):
+        state = _read_state(opt['path']['resume_state'])
+    else:
+        return None
+    check_resume(opt, state['iter'])
+    for network in (key for key in opt if key.startswith('network_')):
+        weights = opt['path'].get(f'pretrain_{network}')
+        if weights is not None and network not in (opt['path'].get('ignore_resume_networks') or ()) \
+                and not os.path.isfile(weights):
+            raise CheckpointError(f'{opt["path"]["resume_state"]} cannot be resumed, as its weights {weights} are '
+                                  'missing: put them back, or keep the name of the run that wrote the state.')
+    return state
+
+
+def _newest_state(folder: str) -> tuple[str, dict] | None:
+    names = os.listdir(folder) if os.path.isdir(folder) else []
+    iterations = sorted((int(name[:-len('.state')]) for name in names if re.fullmatch(r'\d+\.state', name)),
+                        reverse=True)
+    for iteration in iterations:
+        path = os.path.join(folder, f'{iteration}.state')
+        try:
+            return path, _read_state(path)
+        except CheckpointError as error:
+            failure = error
+            _tell(f'{error} Trying the one before.')
+    if iterations:
+        raise failure
+    return None
+
+
+def _read_state(path: str) -> dict:
+    if not os.path.isfile(path):
+        raise CheckpointError(f'The training state {path} does not exist: correct path.resume_state, or leave it empty '
+                              'to start anew.')
+    try:
+        # on the CPU always: optimizers move their part to the GPU themselves
+        state = torch.load(path, map_location='cpu', weights_only=True)
+    except Exception as error:  # what a damaged file raises depends on the byte where it breaks off
+        raise CheckpointError(f'The training state {path} is damaged or incomplete: resume from an earlier one, or '
+                              'start anew.') from error
+    if not isinstance(state, dict) or not {'epoch', 'iter', 'optimizers', 'schedulers'} <= set(state):
+        raise CheckpointError(f'{path} is no training state of BasicSR: path.resume_state takes a .state file from a '
+                              'training_states folder.')
+    return state
+
+
+@master_only
+def _tell(text: str) -> None:
+    print(text, flush=True)  # the logger does not exist yet

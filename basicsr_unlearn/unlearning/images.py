@@ -1,0 +1,26 @@
+"""Scores and sizes of image batches."""
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+@torch.no_grad()
+def batch_psnr(output: Tensor, gt: Tensor) -> Tensor:
+    """Mean over the batch of the PSNR in dB, both (b, c, h, w), the output clamped to [0, 1]. At most 100 dB."""
+    error = (output.float().clamp(0, 1) - gt.float()).square().mean(dim=(1, 2, 3))
+    return -10 * error.clamp_min(1e-10).log10().mean()
+
+
+def degraded_as_output(lq: Tensor, target: Tensor) -> Tensor:
+    """The degraded input at the size of the output: itself, or upsampled bicubically (super-resolution).
+
+    Args:
+        lq: (b, c, h, w), degraded input.
+        target: (b, c, h', w'), gives the size.
+
+    Returns:
+        (b, c, h', w').
+    """
+    if lq.shape[-2:] == target.shape[-2:]:
+        return lq
+    return F.interpolate(lq, size=target.shape[-2:], mode='bicubic', align_corners=False)

@@ -1,0 +1,66 @@
+"""When it is forgotten enough, and how much the rest may lose."""
+from collections import deque
+
+
+class StopRule:
+    """Decides from scores in dB when to pause forgetting and when to stop.
+
+    Forgotten: the gap, PSNR on the forget set minus the reference's, is at most `margin`. Kept: the drop, PSNR of the
+    original on the retain set minus the network's, is at most `retain_budget`. While forgotten but not kept,
+    forgetting rests (`holding`) and only the retain terms train, so that the rest can recover. Both at once: stop.
+
+    L2UL (arXiv 2301.11578) stops the moment the forget accuracy is zero, checked after each step; the identity
+    baseline in its place, the budget and the pause are our choice.
+
+    Args:
+        margin: dB above the reference that still counts as forgotten.
+        retain_budget: dB that the retain set may lose; None stops as soon as it is forgotten.
+        window: how many of the latest observations are averaged.
+        min_iter: no stop before this iteration.
+    """
+
+    def __init__(self, margin: float = 0.0, retain_budget: float | None = None, window: int = 10, min_iter: int = 1):
+        self.margin = margin
+        self.retain_budget = retain_budget
+        self.min_iter = min_iter
+        self.gaps: deque[float] = deque(maxlen=window)
+        self.drops: deque[float] = deque(maxlen=window)
+
+    def observe(self, gap: float, drop: float | None = None) -> None:
+        """Add one observation in dB; `drop` is needed where a budget is set."""
+        self.gaps.append(gap)
+        if drop is not None:
+            self.drops.append(drop)
+
+    @property
+    def gap(self) -> float:
+        """Mean gap in dB over the window; infinite until the window is full."""
+        return sum(self.gaps) / len(self.gaps) if len(self.gaps) == self.gaps.maxlen else float('inf')
+
+    @property
+    def drop(self) -> float:
+        """Mean retain loss in dB over the window; infinite until the window is full."""
+        return sum(self.drops) / len(self.drops) if len(self.drops) == self.drops.maxlen else float('inf')
+
+    @property
+    def forgotten(self) -> bool:
+        return self.gap <= self.margin
+
+    @property
+    def kept(self) -> bool:
+        return self.retain_budget is None or self.drop <= self.retain_budget
+
+    @property
+    def holding(self) -> bool:
+        return self.forgotten and not self.kept
+
+    def met(self, iteration: int) -> bool:
+        """Whether to stop after this iteration."""
+        return iteration >= self.min_iter and self.forgotten and self.kept
+
+    def state_dict(self) -> dict:
+        return {'gaps': list(self.gaps), 'drops': list(self.drops)}
+
+    def load_state_dict(self, state: dict) -> None:
+        self.gaps.extend(state['gaps'])
+        self.drops.extend(state['drops'])

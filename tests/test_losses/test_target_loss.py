@@ -1,0 +1,97 @@
+import pytest
+import torch
+
+from basicsr_unlearn.losses import TargetLoss
+from basicsr_unlearn.losses.target_loss import gaussian_image, target_loss
+
+
+def flat(*values, size=4):
+    return torch.tensor(values).view(-1, 1, 1, 1).expand(-1, 3, size, size).contiguous()
+
+
+PRED, GT, LQ, TEACHER = flat(0.5, 0.3), flat(0.2, 0.8), flat(0.6, 0.6), flat(0.5, 0.7)
+
+
+@pytest.mark.parametrize('target, expected', [
+    ('degraded', [0.1, 0.3]),
+    ('teacher', [0.0, 0.4]),
+    ('noise', [0.3, 0.5]),  # constant ground truths have no spread: the noise image is the ground truth's mean
+    ('other', [0.3, 0.1]),  # rolled by one: the targets are 0.8 and 0.2
+])
+def test_values_by_hand(target, expected):
+    values = TargetLoss(target, reduction='none')(PRED, GT, LQ, TEACHER)
+    assert values.tolist() == pytest.approx(expected, abs=1e-6)
+    mean = TargetLoss(target, loss_weight=2.0)(PRED, GT, LQ, TEACHER)
+    assert mean.item() == pytest.approx(sum(expected), abs=1e-6)
+    assert target_loss(PRED, GT, LQ, TEACHER, target, reduction='sum').item() == pytest.approx(sum(expected), abs=1e-6)
+
+
+def test_gradient_pulls_towards_the_target_and_spares_it():
+    pred, teacher = flat(0.5).requires_grad_(), flat(0.7).requires_grad_()
+    TargetLoss('teacher')(pred, flat(0.1), teacher=teacher).backward()
+    assert (pred.grad < 0).all() and teacher.grad is None
+
+
+def test_degraded_is_upsampled():
+    assert TargetLoss()(flat(0.5, size=8), flat(0.1, size=8), flat(0.9, size=2)).item() == pytest.approx(0.4, abs=1e-6)
+
+
+def test_noise_has_the_mean_and_std_of_each_channel():
+    generator = torch.Generator().manual_seed(0)
+    gt = torch.tensor([0.3, 0.5, 0.7]).view(1, 3, 1, 1) + 0.05 * torch.randn(2, 3, 64, 64, generator=generator)
+    gt[1] = gt[1] * 0.5
+    noise = gaussian_image(gt, generator=generator)
+    assert torch.allclose(noise.mean((2, 3)), gt.mean((2, 3)), atol=5e-3)
+    assert torch.allclose(noise.std((2, 3)), gt.std((2, 3)), atol=3e-3)
+    correlation = torch.corrcoef(torch.stack([noise[0, 0].flatten(), gt[0, 0].flatten()]))[0, 1]
+    assert abs(correlation) < 0.1
+
+
+def test_noise_is_clamped_and_takes_a_given_std():
+    gt = torch.full((1, 3, 64, 64), 0.5)
+    assert torch.equal(gaussian_image(gt), gt)
+    generator = torch.Generator().manual_seed(0)
+    assert gaussian_image(gt, 0.1, generator).std().item() == pytest.approx(0.1, abs=5e-3)
+    wide = gaussian_image(gt, 1.0, generator)
+    assert wide.min() == 0 and wide.max() == 1
+
+
+def test_noise_follows_the_generator():
+    loss = TargetLoss('noise', noise_std=0.2)
+    values = [loss(PRED, GT, generator=torch.Generator().manual_seed(seed)).item() for seed in (0, 0, 1)]
+    assert values[0] == values[1] != values[2]
+
+
+@pytest.mark.parametrize('target, lq, teacher', [
+    ('degraded', True, False), ('teacher', False, True), ('noise', False, False), ('other', False, False)])
+def test_needs_tell_what_is_used(target, lq, teacher):
+    loss = TargetLoss(target)
+    assert (loss.needs_lq, loss.needs_teacher) == (lq, teacher)
+    if lq or teacher:
+        with pytest.raises(ValueError, match='needs lq' if lq else 'needs teacher'):
+            loss(PRED, GT)
+
+
+def test_other_refuses_a_batch_of_one():
+    with pytest.raises(ValueError, match='batch of at least 2'):
+        TargetLoss('other')(PRED[:1], GT[:1])
+
+
+@pytest.mark.parametrize('kwargs, message', [
+    ({'target': 'degrade'}, "nearest valid one is 'degraded'"),
+    ({'criterion': 'l3'}, 'criterion'),
+    ({'reduction': 'avg'}, 'reduction'),
+    ({'loss_weight': '1e-2'}, "loss_weight: .*text '1e-2'"),
+    ({'noise_std': 0.1}, 'noise_std has no effect'),
+    ({'target': 'noise', 'noise_std': -0.1}, 'noise_std'),
+])
+def test_options_are_checked_when_built(kwargs, message):
+    with pytest.raises(ValueError, match=message):
+        TargetLoss(**kwargs)
+
+
+def test_build_loss():
+    from basicsr.losses import build_loss  # here: only once the plugin is imported does BasicSR import
+
+    loss = build_loss({'type': 'TargetLoss', 'target': 'degraded', 'criterion': 'l2', 'loss_weight': 3.0})
+    assert loss(flat(0.5), flat(0.1), flat(0.7)).item() == pytest.approx(0.12)
