@@ -28,9 +28,10 @@ DEFAULT_OPTION_FILE = 'options/unlearn_haze.yml'
 COLUMNS = ('identity', 'original', 'unlearned', 'retrained')
 STRIPS = 2  # pictures per data set in the report, where the option file does not say
 PACKAGES = ('basicsr', 'torch', 'numpy')
-STEP = re.compile(r'iter:\s*([\d,]+)')  # of BasicSR's log lines
+STEP = re.compile(r'\[epoch:.*? iter:\s*([\d,]+)')  # of BasicSR's log lines, as are the next three
 SCORE = re.compile(r'psnr_(forget|retain): (\S+)')
-STOPPED = re.compile(r'Stop rule met at iteration (\d+)')
+WARNING = re.compile(r' WARNING: (?!Multiple validation datasets)(.*)')  # BasicSR warns of a limit that is not ours
+STOPPED = re.compile(r'(Stop rule met at iteration (\d+).*)')
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -156,7 +157,7 @@ def unlearn(option_file: Path, name: str, total_iter: int) -> tuple[int, int]:
             show(line.rstrip())
             stopped = STOPPED.search(line)
             if stopped:
-                iterations = int(stopped[1])
+                iterations = int(stopped[2])
     show.end()
     if process.returncode:
         # one sentence if the input was bad; otherwise what led to it
@@ -179,9 +180,9 @@ class Progress:
             scores = '   '.join(f'{role} {float(value):5.2f} dB' for role, value in scores.items())
             self._show(f'  step {at:>{len(str(self.total_iter))}} of {self.total_iter}   '
                        f'{time.perf_counter() - self.begin:4.0f} s   {scores}'.rstrip())
-        elif ' WARNING: ' in line or STOPPED.search(line):
+        elif told := WARNING.search(line) or STOPPED.search(line):
             self.end()
-            self.write(f'  {re.split(" (?:WARNING|INFO): ", line, maxsplit=1)[-1]}\n')
+            self.write(f'  {told[1]}\n')
 
     def _show(self, text: str) -> None:
         self.write(f'\r{text}\x1b[K' if self.moving else f'{text}\n')

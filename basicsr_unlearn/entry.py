@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 import torch
 import yaml
 
-from basicsr_unlearn.compat import forget_logger, prepare_pipeline, rebound
+from basicsr_unlearn.compat import prepare_pipeline, rebound
 from basicsr_unlearn.errors import OptionError, UnlearnError
 from basicsr_unlearn.options import check_options, load_option_file
 from basicsr_unlearn.preflight import preflight
@@ -196,7 +196,6 @@ def _preflight_everywhere(opt: dict) -> None:
             preflight(opt)
         except UnlearnError as error:
             failure = error
-        forget_logger()  # the preflight may have built things that log, and the log file comes after it
     if opt['dist']:
         failed = [failure is not None]
         torch.distributed.broadcast_object_list(failed, src=0)

@@ -147,7 +147,7 @@ def test_debug_flag_reaches_basicsr(folder, option_file):
 
 
 def test_unlearn_model_trains_and_has_a_log_file(folder, option_file, weights):
-    """The preflight builds a mix, which asks for the logger before the log file has a place."""
+    """The preflight must not ask for the logger before the log file has a place."""
     assert train.main(['-opt', option_file('unlearn')]) == 0
     assert 'l_forget' in next(Path('experiments/tiny').glob('train_tiny_*.log')).read_text()
     assert not equal(weights(MODELS / 'net_g_latest.pth'), weights('../base.pth'))
