@@ -63,7 +63,7 @@ $(READY): setup.py
 	step 'BasicSR'; \
 	$(PIP) --no-build-isolation '$(BASICSR)'; \
 	step 'basicsr_unlearn, pytest, ruff'; \
-	$(PIP) --no-build-isolation --editable '.[dev]'; \
+	PYTHONWARNINGS=ignore $(PIP) --no-build-isolation --editable '.[dev]'; \
 	if ! $(BIN)/python -c 'import cv2' 2>/dev/null; then \
 	    step 'OpenCV without its window system, which this machine lacks (libGL)'; \
 	    $(BIN)/python -m pip --disable-pip-version-check uninstall --quiet --yes opencv-python; \

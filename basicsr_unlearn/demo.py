@@ -168,10 +168,10 @@ def unlearn(option_file: Path, name: str, total_iter: int) -> tuple[int, int]:
 class Progress:
     """Turns BasicSR's log into one line a step: moving on a terminal, plain lines otherwise."""
 
-    def __init__(self, total_iter: int, write: Callable[[str], object] = sys.stdout.write, moving: bool | None = None):
-        self.total_iter, self.write = total_iter, write
+    def __init__(self, total_iter: int, write: Callable[[str], object] | None = None, moving: bool | None = None):
+        self.total_iter, self.write = total_iter, write or sys.stdout.write
         self.moving = sys.stdout.isatty() if moving is None else moving
-        self.begin, self.open = time.perf_counter(), False
+        self.begin, self.open, self.told = time.perf_counter(), False, None
 
     def __call__(self, line: str) -> None:
         step, scores = STEP.search(line), dict(SCORE.findall(line))
@@ -181,8 +181,10 @@ class Progress:
             self._show(f'  step {at:>{len(str(self.total_iter))}} of {self.total_iter}   '
                        f'{time.perf_counter() - self.begin:4.0f} s   {scores}'.rstrip())
         elif told := WARNING.search(line) or STOPPED.search(line):
-            self.end()
-            self.write(f'  {told[1]}\n')
+            if told[1] != self.told:  # BasicSR validates the last step twice
+                self.end()
+                self.write(f'  {told[1]}\n')
+            self.told = told[1]
 
     def _show(self, text: str) -> None:
         self.write(f'\r{text}\x1b[K' if self.moving else f'{text}\n')

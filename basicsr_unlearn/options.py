@@ -1,180 +1,40 @@
-"""The grammar of the option file, and the check of a file against it before anything runs.
-
-The tables below are the reference: a name ending in `!` must be there, `open` values are whatever the named class or
-function takes. What a component takes is read from its own signature, so a new loss or architecture needs no line here.
-"""
+"""Reading an option file, and checking it against the grammar before anything runs."""
 import difflib
 import inspect
 import numbers
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 import yaml
-from basicsr.models import lr_scheduler
 from basicsr.utils.options import ordered_yaml
-from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, LOSS_REGISTRY, METRIC_REGISTRY, MODEL_REGISTRY
+from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, METRIC_REGISTRY, MODEL_REGISTRY
 
 import basicsr_unlearn  # noqa: F401  registers the components
 from basicsr_unlearn.errors import OptionError
-
-
-@dataclass(frozen=True)
-class Value:
-    """What one option may hold: `words` as they stand in an error, and the test."""
-    words: str
-    accepts: Callable[[Any], bool]
-
-
-@dataclass(frozen=True)
-class Component:
-    """A block whose `type` is looked up in `registry` and whose other keys go to it; `extra` keys are ours."""
-    registry: Any
-    extra: dict = field(default_factory=dict)
-
-
-def number(above: float | None = None, at_least: float | None = None, below: float | None = None, whole=False) -> Value:
-    kind = numbers.Integral if whole else numbers.Real
-    limits = ((' above', above), (' from', at_least), (' below', below))
-    words = ('a whole number' if whole else 'a number') + ''.join(f'{w} {v}' for w, v in limits if v is not None)
-    return Value(words, lambda v: isinstance(v, kind) and not isinstance(v, bool) and (above is None or v > above)
-                 and (at_least is None or v >= at_least) and (below is None or v < below) and v == v)
-
-
-def whole(at_least: int = 1) -> Value:
-    return number(at_least=at_least, whole=True)
-
-
-def choice(*names: str) -> Value:
-    return Value(' or '.join(names), lambda v: isinstance(v, str) and v in names)
-
-
-def either(*values: Value) -> Value:
-    return Value(' or '.join(v.words for v in values), lambda v: any(value.accepts(v) for value in values))
-
-
-def or_empty(value: Value) -> Value:
-    return either(value, Value('~', lambda v: v is None))
-
-
-FLAG = Value('true or false', lambda v: isinstance(v, bool))
-TEXT = Value('a text', lambda v: isinstance(v, str) and v != '')
-MAPPING = Value('a block of options', lambda v: isinstance(v, Mapping))
-LIST = Value('a list', lambda v: isinstance(v, (list, tuple)))
-OPEN = Value('anything', lambda v: True)
-
-LOSS = Component(LOSS_REGISTRY)
-OPTIMIZERS = {name: getattr(torch.optim, name) for name in ('Adam', 'AdamW', 'Adamax', 'SGD', 'ASGD', 'RMSprop',
-                                                            'Rprop')}
-SCHEDULERS = {'MultiStepLR': lr_scheduler.MultiStepRestartLR, 'MultiStepRestartLR': lr_scheduler.MultiStepRestartLR,
-              'CosineAnnealingRestartLR': lr_scheduler.CosineAnnealingRestartLR}
-
-SCHEDULE = {
-    'total_iter!': whole(),
-    'warmup_iter': whole(-1),              # -1: none
-    'scheduler!': Component(SCHEDULERS),
-    'ema_decay': number(at_least=0, below=1),
-}
-TRAIN = {
-    'UnlearnModel': {
-        **SCHEDULE,
-        'optim_g!': Component({name: OPTIMIZERS[name] for name in ('Adam', 'AdamW', 'SGD')}),
-        'forget_opt': LOSS,
-        'retain_opt': Component(LOSS_REGISTRY, {'target': choice('gt', 'teacher')}),
-        'adversarial_opt': LOSS,
-        'stop_opt': {
-            'forget_psnr': either(choice('identity', 'retrained'), number(above=0)),   # dB
-            'margin': number(),                                                       # dB
-            'retain_budget': or_empty(number(at_least=0)),                            # dB
-            'check': choice('train', 'val'),
-            'window': whole(),
-            'min_iter': whole(0),
-        },
-        'grad_clip': or_empty(number(above=0)),
-        'amp': or_empty(choice('bf16')),
-        'channels_last': FLAG,
-        'conflict_freq': whole(0),             # 0: never
-        'over_forget_margin': number(at_least=0),   # dB
-    },
-    'SRModel': {
-        **SCHEDULE,
-        'optim_g!': Component(OPTIMIZERS),
-        'pixel_opt': LOSS,
-        'perceptual_opt': LOSS,
-    },
-}
-TRAIN['SwinIRModel'] = TRAIN['SRModel']  # BasicSR's other models read more than is listed: there, names are not checked
-
-VAL = {
-    'val_freq': whole(),                   # must be there in training
-    'save_img!': FLAG,
-    'suffix': or_empty(TEXT),              # must be there in a test that saves images, ~ for none
-    'pbar': FLAG,
-    'strips': whole(0),                    # images per data set in the before/after strips
-    'metrics': OPEN,                       # name -> component of METRIC_REGISTRY
-}
-METRIC_EXTRA = {'better': choice('higher', 'lower')}
-LOGGER = {
-    'print_freq!': whole(),
-    'save_checkpoint_freq!': whole(),
-    'use_tb_logger!': FLAG,
-    'wandb': {'project': or_empty(TEXT), 'resume_id': or_empty(TEXT)},
-}
-PATH = {
-    'pretrain_network_g': or_empty(TEXT),
-    'param_key_g': or_empty(TEXT),
-    'strict_load_g': FLAG,
-    'pretrain_network_retrained': or_empty(TEXT),
-    'resume_state': or_empty(TEXT),
-    'ignore_resume_networks': or_empty(LIST),
-}
-TOP = {
-    'plugin': OPEN,
-    'name!': TEXT,
-    'model_type!': TEXT,
-    'scale': whole(),
-    'num_gpu!': either(choice('auto'), whole(0)),
-    'manual_seed': or_empty(whole(0)),
-    'find_unused_parameters': FLAG,
-    'dist_params': or_empty(MAPPING),
-    'network_g!': Component(ARCH_REGISTRY),
-    'datasets!': MAPPING,
-    'path!': PATH,
-    'train': MAPPING,                      # must be there in training, by TRAIN; so must logger
-    'val': VAL,
-    'logger': LOGGER,
-}
-RUNTIME = {  # what BasicSR's parse_options and train_pipeline add; not for option files
-    '': ('dist', 'rank', 'world_size', 'auto_resume', 'is_train', 'root_path'),
-    'path': ('experiments_root', 'results_root', 'models', 'training_states', 'log', 'visualization'),
-}
-
-DATASET = {  # of every data set; the rest is the OPTIONS of its class
-    'name': TEXT,
-    'type!': TEXT,
-    'phase': choice('train', 'val', 'test'),
-    'scale': whole(),
-    'role': choice('forget', 'retain'),
-    'ratio': number(at_least=0),
-    'seed': or_empty(whole(0)),
-    'epoch_length': or_empty(whole()),
-    'batch_size_per_gpu': whole(),
-    'num_worker_per_gpu': whole(0),
-    'persistent_workers': FLAG,
-    'pin_memory': FLAG,
-    'prefetch_mode': or_empty(choice('cpu', 'cuda')),
-    'num_prefetch_queue': whole(),
-    'dataset_enlarge_ratio': number(above=0),
-}
-BLOCKS = ('forget', 'retain', 'sets')      # lists of data sets inside a data set
-RETAIN_DEGRADATIONS = {'name': TEXT, 'ratio': number(at_least=0), 'degradations!': LIST}
-BASICSR_DATASETS = ('PairedImageDataset', 'SingleImageDataset')
-BASICSR_DATASET = {'io_backend!': MAPPING, 'dataroot_lq!': TEXT, 'dataroot_gt': TEXT, 'meta_info_file': or_empty(TEXT),
-                   'filename_tmpl': TEXT, 'gt_size': whole(), 'use_hflip': FLAG, 'use_rot': FLAG,
-                   'mean': or_empty(LIST), 'std': or_empty(LIST), 'color': or_empty(choice('y'))}
-TYPES = {bool: FLAG, int: whole(), float: number(), str: TEXT, list: LIST, dict: MAPPING}  # in the OPTIONS of a class
+from basicsr_unlearn.option_grammar import (
+    BASICSR_DATASET,
+    BASICSR_DATASETS,
+    BLOCKS,
+    DATASET,
+    FLAG,
+    MAPPING,
+    METRIC_EXTRA,
+    OPTIMIZERS,
+    RETAIN_DEGRADATIONS,
+    RUNTIME,
+    SCHEDULE,
+    SCHEDULERS,
+    TOP,
+    TRAIN,
+    TYPES,
+    Component,
+    Value,
+    either,
+    number,
+    or_empty,
+)
 
 
 def load_option_file(path: str) -> dict:

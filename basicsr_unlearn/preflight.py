@@ -234,16 +234,17 @@ def _check_checkpoints(opt: dict, net: nn.Module) -> None:
                           ('that is to forget.' if opt['is_train'] else 'to test.'))
     if original is not None:
         if not is_ours and not os.path.exists(original):
-            raise CheckpointError(f'The checkpoint {original} does not exist in the current directory: BasicSR\'s '
+            raise CheckpointError(f"The checkpoint {original} does not exist in the current directory: BasicSR's "
                                   f'{opt["model_type"]} takes path.pretrain_network_g from there.')
         # BasicSR's own models insist on the key `params`; ours takes what is there unless the file names one
         key = path.get('param_key_g', None if is_ours else 'params')
         weights = read_weights(original, key, net)
         if path.get('strict_load_g', True):
             check_fit(net, weights, resolve_checkpoint(original))
-    if path.get('pretrain_network_retrained'):
-        retrained = resolve_checkpoint(path['pretrain_network_retrained'])
-        check_fit(net, read_weights(retrained, None, net), retrained)
+    for reference in ('retrained', 'original'):
+        if path.get(f'pretrain_network_{reference}'):
+            checkpoint = resolve_checkpoint(path[f'pretrain_network_{reference}'])
+            check_fit(net, read_weights(checkpoint, None, net), checkpoint)
 
 
 def _check_disk(opt: dict, net: nn.Module) -> None:

@@ -93,7 +93,8 @@ def _standing(datasets: Mapping[str, Mapping]) -> str:
     return (f'<section><h2>Where every network stands</h2><ul class="key">{key}</ul>{"".join(rows)}'
             f'<div class="row scale"><div></div><div class="axis" aria-hidden="true">{axis}</div><div></div></div>'
             '<p class="muted">PSNR against the ground truth, mean over the images of a data set. Forgetting has '
-            'succeeded where the dot sits in the ring, keeping where it sits on the bar.</p></section>')
+            f'succeeded where the dot sits {"in the ring" if "retrained" in used else "on the dotted mark"}, keeping '
+            'where it sits on the bar.</p></section>')
 
 
 def _difference(entry: Mapping) -> str:

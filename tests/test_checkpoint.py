@@ -187,7 +187,7 @@ def test_old_file_survives_a_failed_write(tmp_path, monkeypatch, break_it, words
 
 
 def test_write_that_fails_half_way(tmp_path):
-    code = '''
+    code = """
 import resource, torch
 from basicsr_unlearn.checkpoint import write_atomically
 from basicsr_unlearn.errors import CheckpointError
@@ -197,7 +197,7 @@ try:
     write_atomically({'weight': torch.zeros(100000)}, 'net.pth')
 except CheckpointError as error:
     print(error)
-'''
+"""
     ran = subprocess.run([sys.executable, '-c', code], cwd=tmp_path, capture_output=True, text=True,
                          env={**os.environ, 'PYTHONPATH': str(REPOSITORY)})
     assert ran.stdout.strip() == 'net.pth cannot be written: File too large.', ran.stderr

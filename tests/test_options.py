@@ -5,13 +5,15 @@ from pathlib import Path
 
 import pytest
 import yaml
+from basicsr.utils.options import ordered_yaml
+from basicsr.utils.registry import DATASET_REGISTRY, LOSS_REGISTRY
 
 from basicsr_unlearn.errors import OptionError
-from basicsr_unlearn.options import DATASET_REGISTRY, LOSS_REGISTRY, check_options, load_option_file, ordered_yaml
+from basicsr_unlearn.options import check_options, load_option_file
 
 OPTION_FILES = sorted((Path(__file__).resolve().parent.parent / 'options').glob('*.yml'))
 
-UNLEARN = '''
+UNLEARN = """
 plugin: !!python/name:basicsr_unlearn.__version__ ''
 name: unlearn
 model_type: UnlearnModel
@@ -47,7 +49,7 @@ val:
   save_img: false
   metrics: {psnr: {type: calculate_psnr, crop_border: 0, better: higher}}
 logger: {print_freq: 1, save_checkpoint_freq: 5, use_tb_logger: true, wandb: {project: ~, resume_id: ~}}
-'''
+"""
 
 
 def read(text: str) -> dict:

@@ -15,8 +15,9 @@ def _check(settings: Mapping[str, Any], target: str) -> None:
     check_choice('target', target, ('gt', 'teacher'))
     standstill = target == 'teacher' and settings['network'] == 'teacher' and not settings['random_start']
     if standstill and settings['type'] != 'none':
-        raise ValueError("attack random_start must be true with attack network 'teacher' and target 'teacher': the distance "
-                         'to the clean output has no gradient at the clean input, so the attack would stand still.')
+        raise ValueError("attack random_start must be true with attack network 'teacher' and target 'teacher': the "
+                         'distance to the clean output has no gradient at the clean input, so the attack would stand '
+                         'still.')
 
 
 def adversarial_input(net: nn.Module, lq: Tensor, gt: Tensor | None = None, teacher_net: nn.Module | None = None,
@@ -135,7 +136,8 @@ class AdversarialRetainLoss(nn.Module):
         self.source = source
         self.loss_weight = loss_weight
         self.needs_gt = target == 'gt'
-        self.needs_teacher = target == 'teacher' or (self.attack['type'] != 'none' and self.attack['network'] == 'teacher')
+        attacks_teacher = self.attack['type'] != 'none' and self.attack['network'] == 'teacher'
+        self.needs_teacher = target == 'teacher' or attacks_teacher
 
     def forward(self, net: nn.Module, lq: Tensor, gt: Tensor | None = None, teacher_net: nn.Module | None = None,
                 generator: torch.Generator | None = None) -> Tensor:
