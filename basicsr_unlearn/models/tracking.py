@@ -1,16 +1,23 @@
 """Validation that shows forgetting at a glance: every data set by its role, beside its reference lines."""
+import inspect
+import re
 from os import path as osp
 
+import numpy as np
 import torch
 from basicsr.archs import build_network
 from basicsr.metrics import calculate_metric
 from basicsr.utils import get_root_logger, imwrite, tensor2img
+from basicsr.utils.registry import METRIC_REGISTRY
+from tqdm import tqdm
 
-from basicsr_unlearn.errors import OptionError, TrainingError
+from basicsr_unlearn.errors import TrainingError
+from basicsr_unlearn.unlearning.attacks import eval_mode
 from basicsr_unlearn.unlearning.images import degraded_as_output
 
 DEFAULT_STRIPS = 2
 DEFAULT_OVER_FORGET_MARGIN = 1.0  # dB below the reference; our choice, see DESIGN: retrained networks differ by about 2
+STRIP_ORDER = ('identity', 'original', 'unlearned', 'retrained', 'gt')
 
 
 class ValidationTracking:
@@ -20,18 +27,33 @@ class ValidationTracking:
     `path.pretrain_network_retrained` is given, the retrained network; each is measured once per data set. In test mode
     the original is measured where `path.pretrain_network_original` is given.
 
-    TensorBoard: `<role>/<set>/<metric>` with `..._original`, `..._identity`, `..._retrained` beside it (one chart each
-    in the Custom Scalars tab) and strips: input, original, network, retrained, ground truth.
+    TensorBoard: `<role>/<set>/<metric>` with `..._original`, `..._identity`, `..._retrained` beside it, in the Custom
+    Scalars tab as one chart per set and metric, from step 0, where the original is; and strips of images: input,
+    original, network, retrained, ground truth.
     """
 
     def __init__(self, opt: dict):
+        self.iteration = 0  # the last one trained; BasicSR's own counter runs ahead at the end
         self.references: dict[str, dict[str, dict[str, float]]] = {}  # data set -> reference -> metric -> value
-        self.resumed_at = 0
-        self._reference_images: dict[tuple[str, str], dict[str, torch.Tensor]] = {}
-        self._round: dict[str, tuple[str, dict[str, float]]] = {}  # data set -> role, results of the current round
-        self._charted = False
         self._reference_nets: dict[str, torch.nn.Module] = {}
+        self._reference_images: dict[tuple[str, str], dict[str, torch.Tensor]] = {}
+        self._round: dict[str, dict[str, float]] = {}  # data set -> results of the current validation
+        self._has_layout = False
         super().__init__(opt)
+
+    def roles(self) -> dict[str, str]:
+        """The role of each validation data set by name."""
+        return {block['name']: block.get('role') or 'retain' for phase, block in self.opt['datasets'].items()
+                if phase != 'train'}
+
+    def psnr_metric(self) -> str | None:
+        """The name under which the option file measures PSNR."""
+        for metric, opt in ((self.opt.get('val') or {}).get('metrics') or {}).items():
+            if opt.get('type') == 'calculate_psnr':
+                return metric
+        return None
+
+    # ---------------------------------------------------------------- networks
 
     @property
     def retrained(self) -> torch.nn.Module | None:
@@ -49,52 +71,71 @@ class ValidationTracking:
             self._reference_nets[which] = net.eval().requires_grad_(False)
         return self._reference_nets[which]
 
-    def nondist_validation(self, dataloader, current_iter, tb_logger, save_img) -> None:
-        opt, val_opt = dataloader.dataset.opt, self.opt['val']
-        name, role, metrics = opt['name'], opt.get('role') or 'retain', val_opt.get('metrics') or {}
-        strips = (val_opt.get('strips', DEFAULT_STRIPS) or 0) if tb_logger else 0
-        measure_references = bool(metrics) and name not in self.references
-        totals: dict[str, dict[str, float]] = {}
-        for index, data in enumerate(dataloader):
-            image_name = osp.splitext(osp.basename(data['lq_path'][0]))[0]
-            self.feed_data(data)
-            self.test()
-            outputs = {'unlearned': self.output}
-            if not torch.isfinite(self.output).all():
-                raise TrainingError(f'The network returns values that are not finite on {data["lq_path"][0]}: it has '
-                                    'diverged and its scores would be meaningless.')
-            if measure_references:
-                outputs.update(self._reference_outputs())
-            if hasattr(self, 'gt'):
-                gt = to_image(self.gt)
-                for which, output in outputs.items():
-                    image = to_image(output)
-                    for metric, metric_opt in metrics.items():
-                        sums = totals.setdefault(which, dict.fromkeys(metrics, 0.0))
-                        sums[metric] += calculate_metric({'img': image, 'img2': gt}, metric_opt)
-            if save_img:
-                imwrite(to_image(self.output), self._image_path(name, image_name, current_iter))
-            if index < strips:
-                tb_logger.add_image(f'{role}/{name}/{image_name}', self._strip(name, image_name, outputs), current_iter)
-            del self.lq, self.output
-        means = {which: {metric: value / len(dataloader) for metric, value in sums.items()}
-                 for which, sums in totals.items()}
-        self.metric_results = means.pop('unlearned', {})
-        if measure_references and means:
-            self.references[name] = means
-        if self.metric_results:
-            self._report(name, role, current_iter, tb_logger)
-            self._end_of_round(name, role, current_iter)
+    def test(self) -> None:
+        """Fill `self.output` for `self.lq`, by the averaged network if there is one.
+
+        By the bare network, since only the first process validates: DistributedDataParallel would wait for the others
+        to share the statistics of batch normalisation.
+        """
+        net = getattr(self, 'net_g_ema', None) or self.get_bare_model(self.net_g)
+        with eval_mode(net), torch.no_grad():
+            self.output = net(self.lq)
 
     @torch.no_grad()
     def _reference_outputs(self) -> dict[str, torch.Tensor]:
-        shape = self.gt if hasattr(self, 'gt') else self.output
-        outputs = {'identity': degraded_as_output(self.lq, shape)}
+        outputs = {'identity': degraded_as_output(self.lq, getattr(self, 'gt', self.output))}
         for which in ('original', 'retrained'):
             net = self._reference_net(which)
             if net is not None:
                 outputs[which] = net(self.lq)
         return outputs
+
+    # ---------------------------------------------------------------- validation
+
+    def dist_validation(self, dataloader, current_iter, tb_logger, save_img) -> None:
+        super().dist_validation(dataloader, current_iter, tb_logger, save_img)
+        if self.is_train:
+            self.share_observations()
+
+    def nondist_validation(self, dataloader, current_iter, tb_logger, save_img) -> None:
+        """Score one data set. Raises TrainingError if an output is not finite."""
+        opt, val_opt = dataloader.dataset.opt, self.opt['val']
+        name, metrics = opt['name'], val_opt.get('metrics') or {}
+        role = self.roles().get(name, 'retain')
+        step = self.iteration if self.is_train else current_iter
+        strips = (val_opt.get('strips', DEFAULT_STRIPS) or 0) if tb_logger else 0
+        new_references = bool(metrics) and name not in self.references
+        totals: dict[str, dict[str, float]] = {}
+        seen: dict[str, int] = {}
+        for index, data in enumerate(tqdm(dataloader, desc=name, unit='image', disable=not val_opt.get('pbar'))):
+            image_name = numbered(osp.splitext(osp.basename(data['lq_path'][0]))[0], seen)
+            self.feed_data(data)
+            self.test()
+            outputs = {'unlearned': self.output}
+            if not torch.isfinite(self.output).all():
+                raise TrainingError(f'The network returns values that are not finite on {data["lq_path"][0]}: it has '
+                                    'diverged and its scores would be meaningless, so use an earlier checkpoint.')
+            if new_references:
+                outputs.update(self._reference_outputs())
+            gt = to_image(self.gt) if hasattr(self, 'gt') else None
+            for which, output in outputs.items():
+                sums = totals.setdefault(which, {})
+                for metric, value in scores(to_image(output), gt, metrics).items():
+                    sums[metric] = sums.get(metric, 0.0) + value
+            if save_img:
+                imwrite(to_image(self.output), self._image_path(name, image_name, step))
+            if index < strips:
+                tb_logger.add_image(f'{role}/{name}/{image_name}', self._strip(name, image_name, outputs), step)
+            del self.lq, self.output
+        means = {which: {metric: value / len(dataloader) for metric, value in sums.items()}
+                 for which, sums in totals.items()}
+        self.metric_results = means.pop('unlearned', {})
+        if new_references and self.metric_results:
+            self.references[name] = means
+        if self.metric_results:
+            self._report(name, role, step, tb_logger, new_references)
+        if self.is_train:
+            self._end_of_round(name, tb_logger)
 
     def _strip(self, name: str, image_name: str, outputs: dict) -> torch.Tensor:
         """(3, h, n w) in [0, 1]: input, original, network, retrained, ground truth."""
@@ -105,14 +146,15 @@ class ValidationTracking:
         images = dict(self._reference_images[name, image_name], unlearned=self.output)
         if hasattr(self, 'gt'):
             images['gt'] = self.gt
-        order = ('identity', 'original', 'unlearned', 'retrained', 'gt')
-        return torch.cat([images[key][0].detach().float().cpu().clamp(0, 1) for key in order if key in images], dim=2)
+        return torch.cat([images[key][0].detach().float().cpu().clamp(0, 1) for key in STRIP_ORDER if key in images],
+                         dim=2)
 
-    def _image_path(self, name: str, image_name: str, current_iter) -> str:
-        label = current_iter if self.is_train else (self.opt['val'].get('suffix') or self.opt['name'])
+    def _image_path(self, name: str, image_name: str, step: int | str) -> str:
+        label = step if self.is_train else (self.opt['val'].get('suffix') or self.opt['name'])
         return osp.join(self.opt['path']['visualization'], name, f'{image_name}_{label}.png')
 
-    def _report(self, name: str, role: str, current_iter, tb_logger) -> None:
+    def _report(self, name: str, role: str, step: int | str, tb_logger, with_start: bool) -> None:
+        """Scores beside their references, in the log and in TensorBoard, there with the start of the lines."""
         lines = [f'Validation {name} ({role})']
         for metric, value in self.metric_results.items():
             references = {which: values[metric] for which, values in self.references.get(name, {}).items()}
@@ -121,19 +163,19 @@ class ValidationTracking:
             if tb_logger:
                 tag = f'{role}/{name}/{metric}'
                 points = {tag: value, **{f'{tag}_{which}': reference for which, reference in references.items()}}
-                if not self._charted and not self.resumed_at and 'original' in references:
+                if with_start and 'original' in references:
                     for key, point in {**points, tag: references['original']}.items():
                         tb_logger.add_scalar(key, point, 0)
                 for key, point in points.items():
-                    tb_logger.add_scalar(key, point, current_iter)
+                    tb_logger.add_scalar(key, point, step)
         get_root_logger().info('\n'.join(lines))
         self._warn_over_forgotten(name, role)
 
     def _warn_over_forgotten(self, name: str, role: str) -> None:
-        metric, margin = self._psnr_metric(), (self.opt.get('train') or {}).get('over_forget_margin')
+        metric, margin = self.psnr_metric(), (self.opt.get('train') or {}).get('over_forget_margin')
         references = self.references.get(name, {})
         which = 'retrained' if 'retrained' in references else 'identity'
-        if role != 'forget' or metric is None or which not in references:
+        if role != 'forget' or metric not in self.metric_results or metric not in references.get(which, {}):
             return
         below = references[which][metric] - self.metric_results[metric]
         if below > (DEFAULT_OVER_FORGET_MARGIN if margin is None else margin):
@@ -141,39 +183,45 @@ class ValidationTracking:
             get_root_logger().warning(f'{name} is over-forgotten: {below:.2f} dB below the {label}, which tells an '
                                       'observer that something was removed and usually costs the retain sets.')
 
-    def _psnr_metric(self) -> str | None:
-        """The name under which the option file measures PSNR."""
-        for metric, opt in (self.opt.get('val', {}).get('metrics') or {}).items():
-            if opt.get('type') == 'calculate_psnr':
-                return metric
-        return None
-
-    def _end_of_round(self, name: str, role: str, current_iter) -> None:
-        """After the last data set of a validation, show the stop rule its scores."""
-        self._round[name] = (role, self.metric_results)
-        names = {block['name']: block.get('role') or 'retain' for phase, block in self.opt['datasets'].items()
-                 if phase.startswith('val')}
-        if not self.is_train or set(self._round) < set(names):
+    def _end_of_round(self, name: str, tb_logger) -> None:
+        """After the last data set of a validation: the charts' layout, the stop rule, and the state that waited."""
+        self._round[name] = self.metric_results
+        if self._round.keys() < self.roles().keys():
             return
-        done, self._round, self._charted = self._round, {}, True
-        if self.stop_rule is None or self.stop_check != 'val':
-            return
-        metric = self._psnr_metric()
-        if metric is None or 'forget' not in names.values():
-            raise OptionError('train.stop_opt with check: val needs a val_ data set with role: forget and '
-                              'calculate_psnr among val.metrics.')
-        gaps, drops = [], [0.0]
-        for key, (set_role, results) in done.items():
-            references = self.references[key]
-            if set_role == 'forget':
-                is_name = isinstance(self.stop_reference, str)
-                reference = references[self.stop_reference][metric] if is_name else self.stop_reference
-                gaps.append(results[metric] - reference)
-            else:
-                drops.append(references['original'][metric] - results[metric])
-        self.stop_rule.observe(sum(gaps) / len(gaps), max(drops))
+        results, self._round = self._round, {}
+        if tb_logger and not self._has_layout and any(results.values()):
+            tb_logger.add_custom_scalars(chart_layout(self.roles(), results, self.references))
+            self._has_layout = True
+        self.observe_round(results)
+        self.write_awaited_state()
 
 
-def to_image(tensor: torch.Tensor):
+def chart_layout(roles: dict[str, str], results: dict[str, dict[str, float]],
+                 references: dict[str, dict[str, dict[str, float]]]) -> dict:
+    """Layout of TensorBoard's Custom Scalars: role -> 'set metric' -> lines of the network and its references."""
+    layout: dict[str, dict] = {}
+    for name, metrics in results.items():
+        for metric in metrics:
+            tag = f'{roles[name]}/{name}/{metric}'
+            tags = [tag, *(f'{tag}_{which}' for which in references.get(name, {}))]
+            # TensorBoard takes them for regular expressions
+            layout.setdefault(roles[name], {})[f'{name} {metric}'] = ['Multiline', [f'^{re.escape(t)}$' for t in tags]]
+    return layout
+
+
+def scores(image: np.ndarray, gt: np.ndarray | None, metrics: dict[str, dict]) -> dict[str, float]:
+    """BasicSR's metrics of one image, (h, w, 3) uint8 BGR; without ground truth those that need none."""
+    pair = {'img': image} if gt is None else {'img': image, 'img2': gt}
+    return {metric: float(calculate_metric(pair, opt)) for metric, opt in metrics.items()
+            if gt is not None or 'img2' not in inspect.signature(METRIC_REGISTRY.get(opt['type'])).parameters}
+
+
+def to_image(tensor: torch.Tensor) -> np.ndarray:
     """(1, 3, h, w) RGB in [0, 1] -> (h, w, 3) uint8 BGR, leaving the tensor as it is."""
     return tensor2img([tensor.detach().clone()])
+
+
+def numbered(name: str, seen: dict[str, int]) -> str:
+    """`name`, from its second occurrence on with a number: two folders of one set may hold a file of one name."""
+    seen[name] = seen.get(name, 0) + 1
+    return name if seen[name] == 1 else f'{name}_{seen[name]}'

@@ -25,4 +25,6 @@ def gradient_cosine(first: Tensor, second: Tensor, parameters: Iterable[Tensor])
             norm_second = norm_second + b.float().square().sum()
         if a is not None and b is not None:
             dot = dot + (a.float() * b.float()).sum()
-    return dot / (norm_first * norm_second).sqrt().clamp_min(torch.finfo(torch.float32).tiny)
+    # roots first: the product of two squared norms leaves the range of float32 long before the norms do
+    length = norm_first.sqrt() * norm_second.sqrt()
+    return dot / length if length > 0 else torch.zeros_like(length)

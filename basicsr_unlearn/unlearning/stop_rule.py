@@ -15,7 +15,7 @@ class StopRule:
     Args:
         margin: dB above the reference that still counts as forgotten.
         retain_budget: dB that the retain set may lose; None stops as soon as it is forgotten.
-        window: how many of the latest observations are averaged.
+        window: how many of the latest observations are averaged; at least 1.
         min_iter: no stop before this iteration.
     """
 
@@ -28,19 +28,24 @@ class StopRule:
 
     def observe(self, gap: float, drop: float | None = None) -> None:
         """Add one observation in dB; `drop` is needed where a budget is set."""
-        self.gaps.append(gap)
+        self.gaps.append(float(gap))
         if drop is not None:
-            self.drops.append(drop)
+            self.drops.append(float(drop))
+
+    @property
+    def full(self) -> bool:
+        """Whether there are enough observations to decide."""
+        return len(self.gaps) == self.gaps.maxlen
 
     @property
     def gap(self) -> float:
         """Mean gap in dB over the window; infinite until the window is full."""
-        return sum(self.gaps) / len(self.gaps) if len(self.gaps) == self.gaps.maxlen else float('inf')
+        return _mean(self.gaps)
 
     @property
     def drop(self) -> float:
         """Mean retain loss in dB over the window; infinite until the window is full."""
-        return sum(self.drops) / len(self.drops) if len(self.drops) == self.drops.maxlen else float('inf')
+        return _mean(self.drops)
 
     @property
     def forgotten(self) -> bool:
@@ -58,9 +63,15 @@ class StopRule:
         """Whether to stop after this iteration."""
         return iteration >= self.min_iter and self.forgotten and self.kept
 
-    def state_dict(self) -> dict:
+    def state_dict(self) -> dict[str, list[float]]:
         return {'gaps': list(self.gaps), 'drops': list(self.drops)}
 
-    def load_state_dict(self, state: dict) -> None:
-        self.gaps.extend(state['gaps'])
-        self.drops.extend(state['drops'])
+    def load_state_dict(self, state: dict[str, list[float]]) -> None:
+        """Put the window of `state_dict` in the place of this one; of a longer window the latest count."""
+        for window, values in ((self.gaps, state['gaps']), (self.drops, state['drops'])):
+            window.clear()
+            window.extend(values)
+
+
+def _mean(window: deque[float]) -> float:
+    return sum(window) / len(window) if len(window) == window.maxlen else float('inf')

@@ -1,0 +1,125 @@
+"""The stop rule in a training run: what it observes, and how the run ends when it is met."""
+import torch
+from basicsr.utils import get_root_logger
+
+from basicsr_unlearn.data.drawn import end_training_data
+from basicsr_unlearn.errors import OptionError
+from basicsr_unlearn.unlearning.stop_rule import StopRule
+
+DEFAULT_TRAIN_WINDOW = 10  # steps, since the score of one batch is noisy; a validation is one observation
+
+
+class Stopping:
+    """Mixin before SRModel: `train.stop_opt`. All processes observe the same values, so that they agree.
+
+    With `check: train` the scores are those of each step's batch, before its update. With `check: val` those of the
+    val_ sets: the mean over the forget sets, the worst of the retain sets.
+    """
+
+    stop_rule: StopRule | None = None
+    stop_check = 'train'
+    stop_reference: str | float = 'identity'
+    stopped = False
+
+    def set_up_stop_rule(self, opt: dict | None) -> None:
+        """Read `train.stop_opt`. Raises OptionError if it asks for what the rest of the file does not give."""
+        if opt is None:
+            return
+        self.stop_check = opt.get('check') or 'train'
+        self.stop_reference = opt.get('forget_psnr') or 'identity'
+        budget = opt.get('retain_budget')
+        if self.stop_reference == 'retrained' and (self.stop_check != 'val' or self.retrained is None):
+            raise OptionError('train.stop_opt.forget_psnr: retrained needs check: val and '
+                              'path.pretrain_network_retrained.')
+        if budget is not None and not {'retain', 'adversarial'} & set(self.losses):
+            raise OptionError('train.stop_opt.retain_budget needs a retain_opt or adversarial_opt that can keep it.')
+        if self.stop_check == 'val' and (self.psnr_metric() is None or 'forget' not in self.roles().values()):
+            raise OptionError('train.stop_opt with check: val needs a val_ data set with role: forget, and a metric of '
+                              'type calculate_psnr under val.metrics.')
+        window = opt.get('window') or (DEFAULT_TRAIN_WINDOW if self.stop_check == 'train' else 1)
+        self.stop_rule = StopRule(opt.get('margin') or 0.0, budget, window, opt.get('min_iter') or 0)
+
+    @property
+    def holding(self) -> bool:
+        """Whether forgetting rests so that the retain set can recover."""
+        return self.stop_rule is not None and self.stop_rule.holding
+
+    def observes(self, stream: str) -> bool:
+        """Whether the rule needs the score of this stream of the training batch."""
+        if self.stop_rule is None or self.stop_check != 'train':
+            return False
+        return stream == 'forget' or self.stop_rule.retain_budget is not None
+
+    def observe_batch(self, scores: dict[str, torch.Tensor]) -> None:
+        """Show the rule one training batch, by its PSNR in dB."""
+        if not self.observes('forget'):
+            return
+        reference = scores['psnr_forget_input'] if self.stop_reference == 'identity' else self.stop_reference
+        values = [scores['psnr_forget'] - reference]
+        if self.observes('retain'):
+            values.append(scores['psnr_retain_original'] - scores['psnr_retain'])
+        values = torch.stack(values).double()
+        if self.opt['dist']:
+            torch.distributed.all_reduce(values)
+            values /= self.opt['world_size']
+        self.stop_rule.observe(*values.tolist())
+
+    def observe_round(self, results: dict[str, dict[str, float]]) -> None:
+        """Show the rule one validation: the metrics of each data set by name."""
+        if self.stop_rule is None or self.stop_check != 'val':
+            return
+        metric, gaps, drops = self.psnr_metric(), [], [0.0]
+        for name, role in self.roles().items():
+            if metric not in results[name]:
+                raise OptionError(f'train.stop_opt has check: val but the data set {name} has no ground truth to '
+                                  'measure PSNR with.')
+            psnr, references = results[name][metric], self.references[name]
+            if role == 'forget':
+                by_name = isinstance(self.stop_reference, str)
+                gaps.append(psnr - (references[self.stop_reference][metric] if by_name else self.stop_reference))
+            else:
+                drops.append(references['original'][metric] - psnr)
+        self.stop_rule.observe(sum(gaps) / len(gaps), max(drops))
+
+    def share_observations(self) -> None:
+        """Give all processes what the first one, which alone validates, has observed."""
+        # after the stop, processes may have fetched different numbers of batches ahead and no longer meet
+        if self.stop_rule is None or self.stop_check != 'val' or self.stopped:
+            return
+        state = [self.stop_rule.state_dict()]
+        torch.distributed.broadcast_object_list(state, src=0)
+        self.stop_rule.load_state_dict(state[0])
+
+    def stop_now(self, current_iter: int) -> bool:
+        """Whether the rule was met by the iteration before; then the training data end, and BasicSR's loop with them.
+        """
+        if not self.stopped and self.stop_rule is not None and self.stop_rule.met(current_iter - 1):
+            self.stopped = True
+            end_training_data()
+            self.log_dict = {}
+            self.announce_stop()
+        return self.stopped
+
+    def announce_stop(self) -> None:
+        rule = self.stop_rule
+        budget = '' if rule.retain_budget is None else f'; retain loss {rule.drop:.2f} dB of {rule.retain_budget} dB'
+        get_root_logger().info(f'Stop rule met at iteration {self.iteration}: forget PSNR {rule.gap:+.2f} dB from its '
+                               f'reference ({self.stop_reference}, margin {rule.margin} dB){budget}.')
+
+    def report_end(self) -> None:
+        """Say so if the run ends before the rule is met, or before its last iteration."""
+        total_iter, rule = int(self.opt['train']['total_iter']), self.stop_rule
+        if self.stopped:
+            return
+        if rule is not None and rule.met(self.iteration):
+            self.announce_stop()
+        elif rule is not None:
+            found = 'was never measured over a whole window' if not rule.full else (
+                f'is {rule.gap:+.2f} dB from its reference' +
+                ('' if rule.retain_budget is None else f', retain loss {rule.drop:.2f} dB of {rule.retain_budget} dB'))
+            get_root_logger().warning(f'The stop rule was not met in {self.iteration} iterations: forget PSNR {found}. '
+                                      'Raise train.total_iter or train.optim_g.lr if more shall be forgotten.')
+        if self.iteration < total_iter:
+            get_root_logger().warning(f'The data ended after {self.iteration} of train.total_iter {total_iter} '
+                                      'iterations: BasicSR counts the incomplete batch at the end of each epoch but '
+                                      'drops it, so give datasets.train whole batches or a dataset_enlarge_ratio.')
