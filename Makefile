@@ -22,7 +22,7 @@ help:
 
 demo: $(READY)
 	@echo 'Demo: unlearning haze, then measuring and drawing the result. Under 5 minutes on 2 cores.'
-	@$(BIN)/basicsr-unlearn demo
+	@OMP_WAIT_POLICY=$${OMP_WAIT_POLICY:-passive} $(BIN)/basicsr-unlearn demo
 
 test: $(READY)
 	@echo 'Tests: under 10 minutes on 2 cores.'

@@ -146,8 +146,9 @@ def unlearn(option_file: Path, name: str, total_iter: int) -> tuple[int, int]:
         Its exit code and the iterations it took.
     """
     package_root = str(Path(__file__).resolve().parent.parent)
-    environment = dict(os.environ, PYTHONUNBUFFERED='1', PYTHONIOENCODING='utf-8', PYTHONPATH=os.pathsep.join(
-        [package_root, *filter(None, [os.environ.get('PYTHONPATH')])]))
+    # threads that spin while they wait cost several times the time on a machine that is busy with other things
+    environment = {'OMP_WAIT_POLICY': 'passive', **os.environ, 'PYTHONUNBUFFERED': '1', 'PYTHONIOENCODING': 'utf-8',
+                   'PYTHONPATH': os.pathsep.join([package_root, *filter(None, [os.environ.get('PYTHONPATH')])])}
     command = [sys.executable, '-m', 'basicsr_unlearn.train', '-opt', str(option_file), '--force_yml', f'name={name}']
     last, iterations, show = deque(maxlen=20), total_iter, Progress(total_iter)
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment, encoding='utf-8',

@@ -1,0 +1,97 @@
+"""The README's results: unlearn with several seeds, test each network, print the table with mean and spread.
+
+    python tests/benchmarks/bench_seeds.py options/unlearn_haze_calibrated.yml options/unlearn_haze.yml
+
+Run where datasets/CBSD68 and datasets/SOTS-indoor are laid out as datasets/README.md shows. Resumable: a network that
+is there is not trained again, a score that is there is not measured again (results/seeds). The seconds are those of
+one run alone on this machine; --jobs runs several side by side, each on one thread.
+"""
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import torch
+
+from basicsr_unlearn.demo import load_network, measures, validation_sets
+from basicsr_unlearn.evaluate import evaluate
+from basicsr_unlearn.options import load_option_file
+
+OUT = Path('results/seeds')
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def unlearn(option_file: str, seed: int) -> dict:
+    """Train unless it is done; the checkpoint, the seconds and the iterations."""
+    name = f'{Path(option_file).stem}_seed{seed}'
+    record = OUT / f'{name}.json'
+    if not record.is_file():
+        begin = time.perf_counter()
+        log = subprocess.run(
+            [sys.executable, '-m', 'basicsr_unlearn.train', '-opt', option_file, '--force_yml', f'name={name}',
+             f'manual_seed={seed}', 'val:val_freq=1000000', 'logger:use_tb_logger=false'], check=True,
+            capture_output=True, text=True, env={**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'})
+        stops = [line for line in log.stderr.splitlines() if 'Stop rule met at iteration' in line]
+        steps = int(stops[0].split('at iteration ')[1].split(':')[0]) if stops else \
+            int(load_option_file(option_file)['train']['total_iter'])
+        record.write_text(json.dumps({'checkpoint': f'experiments/{name}/models/net_g_latest.pth', 'steps': steps,
+                                      'seconds': round(time.perf_counter() - begin, 1)}))
+    return json.loads(record.read_text())
+
+
+def scores(test_file: str, label: str, checkpoint: str | None) -> dict[str, float]:
+    """PSNR by data set of a network, or of the untouched input for None."""
+    record = OUT / f'{Path(test_file).stem}_{label}.json'
+    if not record.is_file():
+        opt = load_option_file(test_file)
+        opt['datasets'] = {key.replace('test', 'val', 1): block for key, block in opt['datasets'].items()}
+        nets = {} if checkpoint is None else {'net': load_network(opt, checkpoint)}
+        metrics = {'psnr': measures(opt)['psnr']}
+        column = 'identity' if checkpoint is None else 'net'
+        means = {name: evaluate(nets, dataset, metrics).mean[column]['psnr']
+                 for name, dataset in validation_sets(opt).items()}
+        record.write_text(json.dumps(means))
+    return json.loads(record.read_text())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('option_files', nargs='+')
+    parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2])
+    parser.add_argument('--test', default='options/test_cbsd68.yml')
+    parser.add_argument('--jobs', type=int, default=1)
+    args = parser.parse_args()
+    OUT.mkdir(parents=True, exist_ok=True)
+    torch.set_num_threads(1)
+    paths = load_option_file(args.test)['path']
+    with ThreadPoolExecutor(args.jobs) as pool:
+        runs = {(file, seed): pool.submit(unlearn, file, seed) for file in args.option_files for seed in args.seeds}
+        references = {label: pool.submit(scores, args.test, label, path) for label, path in (
+            ('identity', None), ('original', paths['pretrain_network_original']),
+            ('retrained', paths['pretrain_network_retrained']))}
+        runs = {key: run.result() for key, run in runs.items()}
+        tested = {key: pool.submit(scores, args.test, f'{Path(key[0]).stem}_seed{key[1]}', run['checkpoint'])
+                  for key, run in runs.items()}
+        references = {label: result.result() for label, result in references.items()}
+        tested = {key: result.result() for key, result in tested.items()}
+    sets = list(references['original'])
+    print('| PSNR, dB | ' + ' | '.join(sets) + ' | steps | seconds |\n' + '| --- |' * (len(sets) + 3))
+    for label, values in references.items():
+        print(f'| {label} | ' + ' | '.join(f'{values[name]:.2f}' for name in sets) + ' | | |')
+    for file in args.option_files:
+        cells = []
+        for name in sets:
+            values = [tested[file, seed][name] for seed in args.seeds]
+            cells.append(f'{statistics.mean(values):.2f} ± {statistics.stdev(values) if len(values) > 1 else 0:.2f}')
+        steps, seconds = ([runs[file, seed][key] for seed in args.seeds] for key in ('steps', 'seconds'))
+        print(f'| {Path(file).stem} | ' + ' | '.join(cells) + f' | {min(steps)} to {max(steps)} | '
+              f'{statistics.mean(seconds):.0f} |')
+
+
+if __name__ == '__main__':
+    main()

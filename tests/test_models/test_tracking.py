@@ -1,0 +1,213 @@
+"""What validation shows: in the log, in TensorBoard, as images, and in test mode."""
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from basicsr_unlearn import test as test_entry
+from basicsr_unlearn.models.tracking import chart_layout, numbered, scores
+
+SHOWN = {'val.val_freq': 3, 'train.conflict_freq': 2, 'logger.use_tb_logger': True,
+         'train.adversarial_opt': {'type': 'AdversarialRetainLoss', 'attack': {'type': 'one_step'}}}
+
+
+def psnr(first: np.ndarray, second: np.ndarray) -> float:
+    return float(10 * np.log10(255**2 / np.mean((first.astype(float) - second.astype(float))**2)))
+
+
+def identity_psnr(folder: Path, name: str) -> float:
+    """Mean PSNR in dB of the degraded images of a data set, by hand."""
+    return float(np.mean([psnr(cv2.imread(str(folder / name / 'lq' / f'{i}.png')),
+                               cv2.imread(str(folder / name / 'gt' / f'{i}.png'))) for i in range(2)]))
+
+
+def network_psnr(net: torch.nn.Module, folder: Path, name: str) -> float:
+    """Mean PSNR in dB of a network's 8-bit outputs, by hand."""
+    values = []
+    for i in range(2):
+        lq = cv2.imread(str(folder / name / 'lq' / f'{i}.png'))[..., ::-1].transpose(2, 0, 1) / np.float32(255)
+        with torch.no_grad():
+            output = net(torch.from_numpy(lq)[None])[0].clamp(0, 1).numpy().transpose(1, 2, 0)[..., ::-1]
+        values.append(psnr((output * 255).round(), cv2.imread(str(folder / name / 'gt' / f'{i}.png'))))
+    return float(np.mean(values))
+
+
+@pytest.fixture
+def retrained(folder, weights) -> dict:
+    """Options with a reference network that restores less."""
+    other = dict(weights('../base.pth'))
+    other['ending.bias'] = other['ending.bias'] - 0.1
+    torch.save({'params': other}, folder / 'retrained.pth')
+    return {'path.pretrain_network_retrained': str(folder / 'retrained.pth')}
+
+
+def test_tensorboard_shows_scores_beside_their_references(unlearn, events, folder, built, restoring_net, retrained):
+    assert unlearn({**SHOWN, **retrained}) == 0
+    scalars = events()
+    for role, name in (('forget', 'haze'), ('retain', 'rain')):
+        tag = f'{role}/{name}/psnr'
+        lines = {which: scalars[f'{tag}_{which}'] for which in ('original', 'identity', 'retrained')}
+        for which, expected in (('original', network_psnr(restoring_net, folder, name)),
+                                ('identity', identity_psnr(folder, name)),
+                                ('retrained', network_psnr(built[0].retrained, folder, name))):
+            assert sorted({step for step, _ in lines[which]}) == [0, 3, 6]
+            assert [value for _, value in lines[which]] == pytest.approx([expected] * len(lines[which]), abs=1e-3)
+        # step 0 is the original; the last validation of a run of 6 is at 6, not where BasicSR has counted to
+        points = dict(scalars[tag])
+        assert sorted(points) == [0, 3, 6] and points[0] == lines['original'][0][1]
+        assert points[6] == pytest.approx(network_psnr(built[0].net_g, folder, name), abs=1e-3)
+    for tag in ('losses/l_forget', 'losses/l_retain', 'losses/l_adversarial', 'grad_cosine', 'grad_norm',
+                'psnr_forget', 'psnr_forget_input', 'psnr_retain'):
+        assert [step for step, _ in scalars[tag]] == [1, 2, 3, 4, 5, 6]
+    assert all(-1 <= value <= 1 for _, value in scalars['grad_cosine'])
+
+
+def read_events():
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    return EventAccumulator('tb_logger/tiny', size_guidance={'tensors': 0, 'images': 0}).Reload()
+
+
+def test_tensorboard_has_one_layout_with_a_chart_for_each_set_and_metric(unlearn, retrained):
+    from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
+    ssim = {'type': 'calculate_ssim', 'crop_border': 0}
+    assert unlearn({**SHOWN, **retrained, 'val.metrics': {'psnr': {'type': 'calculate_psnr', 'crop_border': 0},
+                                                          'ssim': ssim}}) == 0
+    accumulator = read_events()
+    written = accumulator.Tensors('custom_scalars__config__')
+    assert len(written) == 1
+    layout = Layout.FromString(written[0].tensor_proto.string_val[0])
+    charts = {category.title: {chart.title: list(chart.multiline.tag) for chart in category.chart}
+              for category in layout.category}
+    assert {role: list(entries) for role, entries in charts.items()} == {'forget': ['haze psnr', 'haze ssim'],
+                                                                         'retain': ['rain psnr', 'rain ssim']}
+    assert charts['forget']['haze ssim'] == [f'^forget/haze/ssim{which}$' for which in
+                                             ('', '_identity', '_original', '_retrained')]
+    for tag in charts['forget']['haze ssim']:  # none of the lines is empty
+        assert tag[1:-1] in accumulator.Tags()['scalars']
+
+
+def test_tags_of_a_chart_are_taken_by_the_letter():
+    layout = chart_layout({'a+b': 'retain'}, {'a+b': {'psnr': 1.0}}, {'a+b': {'identity': {'psnr': 1.0}}})
+    assert layout == {'retain': {'a+b psnr': ['Multiline', [r'^retain/a\+b/psnr$', r'^retain/a\+b/psnr_identity$']]}}
+
+
+def test_tensorboard_has_strips_of_images(unlearn, folder, retrained):
+    """Input, original, network, retrained and clean image side by side, of the first `strips` images of a set."""
+    assert unlearn({**SHOWN, **retrained, 'val.strips': 1}) == 0
+    accumulator = read_events()
+    assert accumulator.Tags()['images'] == ['forget/haze/0', 'retain/rain/0']
+    strips = accumulator.Images('forget/haze/0')
+    assert [strip.step for strip in strips] == [3, 6, 6] or [strip.step for strip in strips] == [3, 6]
+    strip = cv2.imdecode(np.frombuffer(strips[0].encoded_image_string, np.uint8), cv2.IMREAD_COLOR)
+    assert strip.shape == (24, 5 * 24, 3)
+    for column, kind in ((0, 'lq'), (4, 'gt')):
+        image = cv2.imread(str(folder / 'haze' / kind / '0.png'))
+        assert np.abs(strip[:, 24 * column:24 * (column + 1)].astype(int) - image).max() <= 1
+
+
+def test_no_strips_if_none_are_wanted(unlearn):
+    assert unlearn({**SHOWN, 'val.strips': 0}) == 0
+    assert read_events().Tags()['images'] == []
+
+
+def test_the_log_shows_scores_beside_their_references(unlearn, log, folder):
+    assert unlearn({'val.val_freq': 3}) == 0
+    text = log()
+    assert text.count('Validation haze (forget)') == 3 and text.count('Validation rain (retain)') == 3
+    assert f'identity {identity_psnr(folder, "haze"):.4f}  original ' in text
+
+
+@pytest.mark.parametrize('bound, over', [('none', True), ('identity', False)])
+def test_over_forgetting_is_reported(unlearn, log, bound, over):
+    """Unbounded ascent falls far below the untouched input; 6 small steps of a bounded one do not."""
+    changes = {'train.total_iter': 30, 'train.optim_g.lr': 2e-2, 'train.retain_opt': None} if over else {}
+    assert unlearn({**changes, 'train.forget_opt.bound': bound}) == 0
+    assert ('WARNING: haze is over-forgotten' in log()) is over
+    assert 'rain is over-forgotten' not in log()
+
+
+def test_the_margin_of_over_forgetting_is_an_option(unlearn, log):
+    assert unlearn({'train.total_iter': 30, 'train.optim_g.lr': 2e-2, 'train.retain_opt': None,
+                    'train.forget_opt.bound': 'none', 'train.over_forget_margin': 90}) == 0
+    assert 'over-forgotten' not in log()
+
+
+def test_over_forgetting_is_judged_by_the_retrained_network_where_there_is_one(unlearn, log, retrained):
+    """The run ends at about 23 dB: above the untouched input's 14, but a 'retrained' network has some 32."""
+    assert unlearn({'path.pretrain_network_retrained': '../base.pth', 'train.optim_g.lr': 2e-3}) == 0
+    assert 'haze is over-forgotten' in log() and 'dB below the retrained network' in log()
+
+
+def test_a_set_without_ground_truth_is_not_scored_by_that_of_another(unlearn, folder, log):
+    """SingleImageDataset of BasicSR, between the paired sets."""
+    single = {'name': 'real', 'type': 'SingleImageDataset', 'dataroot_lq': str(folder / 'haze' / 'lq'),
+              'io_backend': {'type': 'disk'}}
+    assert unlearn({'val.val_freq': 3, 'datasets.val_real': single, 'val.save_img': True}) == 0
+    assert 'Validation haze' in log() and 'Validation real' not in log()
+    saved = Path('experiments/tiny/visualization/real')
+    assert sorted(path.name for path in saved.iterdir()) == ['0_3.png', '0_6.png', '1_3.png', '1_6.png']
+
+
+def test_metrics_that_need_no_ground_truth_are_computed_without_it():
+    from basicsr.utils.registry import METRIC_REGISTRY
+
+    @METRIC_REGISTRY.register()
+    def mean_of_image(img, **kwargs):
+        return np.float64(img.mean())
+
+    image, both = np.full((4, 4, 3), 7, np.uint8), {'p': {'type': 'calculate_psnr', 'crop_border': 0},
+                                                    'm': {'type': 'mean_of_image'}}
+    assert scores(image, None, both) == {'m': 7.0}
+    found = scores(image, image + 1, both)
+    assert found['p'] == pytest.approx(48.13, abs=0.01) and type(found['m']) is float  # training states need plain ones
+
+
+def test_saved_images_of_sets_with_equal_names_do_not_meet(unlearn, folder):
+    assert unlearn({'val.save_img': True}) == 0
+    for name in ('haze', 'rain'):
+        assert sorted(p.name for p in Path('experiments/tiny/visualization', name).iterdir()) == ['0_6.png', '1_6.png']
+
+
+def test_equal_names_within_a_set_are_numbered():
+    seen = {}
+    assert [numbered(name, seen) for name in ('a', 'b', 'a', 'a')] == ['a', 'b', 'a_2', 'a_3']
+
+
+# ---------------------------------------------------------------- test mode
+
+@pytest.fixture
+def tested(folder, restoring_net):
+    """tested(path changes) runs our test entry point on haze and rain; the text of its log."""
+    def run(**path: str) -> str:
+        pairs = {f'test_{i}': {'name': name, 'role': role, 'type': 'PairedRestorationDataset',
+                               'dataroot_lq': str(folder / name / 'lq'), 'dataroot_gt': str(folder / name / 'gt')}
+                 for i, (name, role) in enumerate((('haze', 'forget'), ('rain', 'retain')))}
+        opt = {'name': 'tiny', 'model_type': 'UnlearnModel', 'scale': 1, 'num_gpu': 0, 'manual_seed': 0,
+               'datasets': pairs, 'path': {'pretrain_network_g': '../base.pth', **path},
+               'network_g': {'type': 'NAFNet', 'width': 4, 'enc_blk_nums': [1], 'middle_blk_num': 1,
+                             'dec_blk_nums': [1]},
+               'val': {'save_img': True, 'suffix': None,
+                       'metrics': {'psnr': {'type': 'calculate_psnr', 'crop_border': 0}}}}
+        (folder / 'test.yml').write_text("plugin: !!python/name:basicsr_unlearn.__version__ ''\n" + yaml.safe_dump(opt))
+        assert test_entry.main(['-opt', str(folder / 'test.yml')]) == 0
+        return next(Path('results/tiny').glob('test_tiny_*.log')).read_text()
+    return run
+
+
+def test_a_test_shows_the_references_beside(tested, folder, restoring_net, retrained):
+    text = tested(pretrain_network_retrained=str(folder / 'retrained.pth'),
+                  pretrain_network_original=str(folder / 'base.pth'))
+    own = network_psnr(restoring_net, folder, 'haze')
+    line = next(line for line in text.splitlines() if f'# psnr: {own:.4f}' in line)
+    assert f'identity {identity_psnr(folder, "haze"):.4f}' in line and f'original {own:.4f}' in line
+    assert 'retrained 2' in line or 'retrained 1' in line
+    for name in ('haze', 'rain'):
+        assert sorted(path.name for path in Path('results/tiny/visualization', name).iterdir()) == [
+            '0_tiny.png', '1_tiny.png']
+
+
+def test_a_test_needs_no_references(tested, folder):
+    assert f'[identity {identity_psnr(folder, "rain"):.4f}]' in tested()
