@@ -66,7 +66,7 @@ class Stopping:
 
     def observe_round(self, results: dict[str, dict[str, float]]) -> None:
         """Show the rule one validation: the metrics of each data set by name."""
-        if self.stop_rule is None or self.stop_check != 'val':
+        if self.stop_rule is None or self.stop_check != 'val' or self.stopped:
             return
         metric, gaps, drops = self.psnr_metric(), [], [0.0]
         for name, role in self.roles().items():

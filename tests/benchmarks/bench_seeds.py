@@ -2,6 +2,7 @@
 
     python tests/benchmarks/bench_seeds.py options/unlearn_haze_calibrated.yml options/unlearn_haze.yml
 
+An option file may be followed by overrides, each after a plus sign: options/unlearn_haze.yml+train:grad_clip=0.5.
 Run where datasets/CBSD68 and datasets/SOTS-indoor are laid out as datasets/README.md shows. Resumable: a network that
 is there is not trained again, a score that is there is not measured again (results/seeds). The seconds are those of
 one run alone on this machine; --jobs runs several side by side, each on one thread.
@@ -26,15 +27,22 @@ OUT = Path('results/seeds')
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def unlearn(option_file: str, seed: int) -> dict:
+def label(run: str) -> str:
+    """`options/unlearn_haze.yml+train:grad_clip=0.5` -> `unlearn_haze+grad_clip=0.5`."""
+    file, *overrides = run.split('+')
+    return '+'.join([Path(file).stem, *(entry.rpartition(':')[2] for entry in overrides)])
+
+
+def unlearn(run: str, seed: int) -> dict:
     """Train unless it is done; the checkpoint, the seconds and the iterations."""
-    name = f'{Path(option_file).stem}_seed{seed}'
+    option_file, *overrides = run.split('+')
+    name = f'{label(run)}_seed{seed}'
     record = OUT / f'{name}.json'
     if not record.is_file():
         begin = time.perf_counter()
         log = subprocess.run(
             [sys.executable, '-m', 'basicsr_unlearn.train', '-opt', option_file, '--force_yml', f'name={name}',
-             f'manual_seed={seed}', 'val:val_freq=1000000', 'logger:use_tb_logger=false'], check=True,
+             f'manual_seed={seed}', 'val:val_freq=1000000', 'logger:use_tb_logger=false', *overrides], check=True,
             capture_output=True, text=True, env={**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'})
         stops = [line for line in log.stderr.splitlines() if 'Stop rule met at iteration' in line]
         steps = int(stops[0].split('at iteration ')[1].split(':')[0]) if stops else \
@@ -44,9 +52,9 @@ def unlearn(option_file: str, seed: int) -> dict:
     return json.loads(record.read_text())
 
 
-def scores(test_file: str, label: str, checkpoint: str | None) -> dict[str, float]:
+def scores(test_file: str, network: str, checkpoint: str | None) -> dict[str, float]:
     """PSNR by data set of a network, or of the untouched input for None."""
-    record = OUT / f'{Path(test_file).stem}_{label}.json'
+    record = OUT / f'{Path(test_file).stem}_{network}.json'
     if not record.is_file():
         opt = load_option_file(test_file)
         opt['datasets'] = {key.replace('test', 'val', 1): block for key, block in opt['datasets'].items()}
@@ -61,7 +69,7 @@ def scores(test_file: str, label: str, checkpoint: str | None) -> dict[str, floa
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('option_files', nargs='+')
+    parser.add_argument('runs', nargs='+', metavar='FILE.yml[+KEY=VALUE...]')
     parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2])
     parser.add_argument('--test', default='options/test_cbsd68.yml')
     parser.add_argument('--jobs', type=int, default=1)
@@ -70,26 +78,26 @@ def main() -> None:
     torch.set_num_threads(1)
     paths = load_option_file(args.test)['path']
     with ThreadPoolExecutor(args.jobs) as pool:
-        runs = {(file, seed): pool.submit(unlearn, file, seed) for file in args.option_files for seed in args.seeds}
-        references = {label: pool.submit(scores, args.test, label, path) for label, path in (
+        runs = {(run, seed): pool.submit(unlearn, run, seed) for run in args.runs for seed in args.seeds}
+        references = {network: pool.submit(scores, args.test, network, path) for network, path in (
             ('identity', None), ('original', paths['pretrain_network_original']),
             ('retrained', paths['pretrain_network_retrained']))}
         runs = {key: run.result() for key, run in runs.items()}
-        tested = {key: pool.submit(scores, args.test, f'{Path(key[0]).stem}_seed{key[1]}', run['checkpoint'])
+        tested = {key: pool.submit(scores, args.test, f'{label(key[0])}_seed{key[1]}', run['checkpoint'])
                   for key, run in runs.items()}
-        references = {label: result.result() for label, result in references.items()}
+        references = {network: result.result() for network, result in references.items()}
         tested = {key: result.result() for key, result in tested.items()}
     sets = list(references['original'])
     print('| PSNR, dB | ' + ' | '.join(sets) + ' | steps | seconds |\n' + '| --- |' * (len(sets) + 3))
-    for label, values in references.items():
-        print(f'| {label} | ' + ' | '.join(f'{values[name]:.2f}' for name in sets) + ' | | |')
-    for file in args.option_files:
+    for network, values in references.items():
+        print(f'| {network} | ' + ' | '.join(f'{values[name]:.2f}' for name in sets) + ' | | |')
+    for run in args.runs:
         cells = []
         for name in sets:
-            values = [tested[file, seed][name] for seed in args.seeds]
+            values = [tested[run, seed][name] for seed in args.seeds]
             cells.append(f'{statistics.mean(values):.2f} ± {statistics.stdev(values) if len(values) > 1 else 0:.2f}')
-        steps, seconds = ([runs[file, seed][key] for seed in args.seeds] for key in ('steps', 'seconds'))
-        print(f'| {Path(file).stem} | ' + ' | '.join(cells) + f' | {min(steps)} to {max(steps)} | '
+        steps, seconds = ([runs[run, seed][key] for seed in args.seeds] for key in ('steps', 'seconds'))
+        print(f'| {label(run)} | ' + ' | '.join(cells) + f' | {min(steps)} to {max(steps)} | '
               f'{statistics.mean(seconds):.0f} |')
 
 

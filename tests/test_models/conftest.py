@@ -137,7 +137,7 @@ def option_file(folder) -> Callable[..., str]:
 
 @pytest.fixture
 def unlearn(option_file) -> Callable[..., int]:
-    """unlearn(changes, *flags) runs our train entry point in this process, from the start unless told; the exit code."""
+    """unlearn(changes, *flags) runs our train entry point in this process, anew unless it resumes; the exit code."""
     def run(changes: dict | None = None, *flags: str) -> int:
         if '--auto_resume' not in flags:  # BasicSR renames an experiment that is there, at most one a second
             for name in ('experiments', 'tb_logger'):
@@ -194,7 +194,9 @@ def weights() -> Callable[..., dict]:
 @pytest.fixture
 def log() -> Callable[[], str]:
     """log() is the text of the latest log file in the current directory."""
-    return lambda: max(Path('experiments/tiny').glob('train_tiny_*.log'), key=lambda p: p.stat().st_mtime_ns).read_text()
+    def read() -> str:
+        return max(Path('experiments/tiny').glob('train_tiny_*.log'), key=os.path.getmtime).read_text()
+    return read
 
 
 @pytest.fixture
@@ -231,9 +233,13 @@ def built(monkeypatch) -> list:
 
 @pytest.fixture
 def normalised(folder) -> type[NormalisedNet]:
-    """base.pth is a NormalisedNet now; use it with NORMALISED."""
+    """base.pth is a NormalisedNet now, which adds about SHIFT as well; use it with `network_g: {type: NormalisedNet}`."""
     torch.manual_seed(0)
-    torch.save({'params': NormalisedNet().state_dict()}, folder / 'base.pth')
+    net = NormalisedNet()
+    with torch.no_grad():
+        net.body[3].weight.mul_(0.1)
+        net.body[3].bias.fill_(SHIFT)
+    torch.save({'params': net.state_dict()}, folder / 'base.pth')
     return NormalisedNet
 
 

@@ -36,7 +36,8 @@ def test_any_container_is_an_original(unlearn, folder, built, restoring_net, sam
     same(built[0].teacher.state_dict(), restoring_net.state_dict())
 
 
-def test_a_checkpoint_may_hold_more_than_the_network_but_never_less(unlearn, folder, built, restoring_net, same, capsys):
+def test_a_checkpoint_may_hold_more_than_the_network_but_never_less(unlearn, folder, built, restoring_net, same,
+                                                                    capsys):
     original = restoring_net.state_dict()
     relaxed = {'path.strict_load_g': False, 'train.total_iter': 1}
     torch.save({'params': {**original, 'head.weight': torch.zeros(2)}}, folder / 'base.pth')

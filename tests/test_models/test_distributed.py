@@ -17,21 +17,24 @@ pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason='two processes
 CHECKOUT = Path(basicsr_unlearn.__file__).resolve().parents[1]
 # registers the tests' components, runs the entry point, and tells what came of it in this process
 DRIVER = """
-import json, os, sys
+import hashlib, json, os, sys
 import torch
 torch.set_num_threads(1)
 sys.path.insert(0, {tests!r})
 import conftest
 from basicsr_unlearn import train
-from basicsr_unlearn.models.checkpointing import weights_digest
 import basicsr.train as pipeline
+from basicsr_unlearn.models.unlearn_model import UnlearnModel
+step, held = UnlearnModel.optimize_parameters, []
+UnlearnModel.optimize_parameters = lambda self, iteration: held.append(self.holding) or step(self, iteration)
 build, models = pipeline.build_model, []
 pipeline.build_model = lambda opt: models.append(build(opt)) or models[-1]
 code = train.main(sys.argv[1:])
 model = models[0]
+weights = b''.join(weight.detach().numpy().tobytes() for weight in model.net_g.parameters())
 with open(f'rank_{{os.environ["RANK"]}}.json', 'w') as file:
-    json.dump(dict(code=code, iteration=model.iteration, stopped=model.stopped, log=dict(model.log_dict),
-                   digest=weights_digest(model.get_bare_model(model.net_g)),
+    json.dump(dict(code=code, iteration=model.iteration, stopped=model.stopped, held=held,
+                   digest=hashlib.sha256(weights).hexdigest(),
                    rule=model.stop_rule and model.stop_rule.state_dict()), file)
 sys.exit(code)
 """
@@ -74,16 +77,19 @@ def test_the_rule_on_batches_ends_both(two_processes, log, weights, same, unlear
 
 
 def test_the_rule_on_validation_sets_ends_both(two_processes, log, normalised):
-    """Only the first process validates; the other waits, hears of it, and rests and stops with it. The network has batch
-    normalisation, whose statistics DDP would share in validation too."""
+    """Only the first process validates; the other waits, hears of it, and rests and stops with it.
+
+    The network has batch normalisation, whose statistics DDP would share in validation too.
+    """
     first, second = two_processes({
-        'network_g': {'type': 'NormalisedNet'}, 'train.total_iter': 60, 'val.val_freq': 2,
-        'logger.save_checkpoint_freq': 4, 'train.optim_g.lr': 2e-3, 'train.conflict_freq': 3,
-        'train.forget_opt.bound': 'none',
-        'train.stop_opt': {'check': 'val', 'margin': 99.0, 'retain_budget': 0.0, 'window': 2, 'min_iter': 12}})
+        'network_g': {'type': 'NormalisedNet'}, 'train.total_iter': 99, 'val.val_freq': 2,
+        'logger.save_checkpoint_freq': 4, 'train.optim_g.lr': 5e-3, 'train.conflict_freq': 3,
+        'train.forget_opt': {'type': 'GradientAscentLoss', 'loss_weight': 2.0},
+        'train.stop_opt': {'check': 'val', 'margin': 99.0, 'retain_budget': 2.0, 'min_iter': 12}})
     assert first['code'] == second['code'] == 0
     assert first['iteration'] == second['iteration'] and first['digest'] == second['digest']
-    assert first['rule'] == second['rule'] and len(first['rule']['gaps']) == 2
-    assert first['stopped'] == second['stopped']
+    assert first['rule'] == second['rule'] and first['held'] == second['held']
+    assert {*first['held']} == {True, False}
+    assert first['stopped'] and second['stopped'] and first['iteration'] < 99
     assert (Path('experiments/tiny/training_states') / '4.state').exists()
     assert 'Save the latest model' in log()

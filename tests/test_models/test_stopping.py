@@ -60,8 +60,8 @@ def test_our_entry_point_stops_and_ends_as_always(unlearn, expected, log, events
 
 
 @pytest.mark.parametrize('loading', LOADING)
-def test_the_loop_of_basicsr_stops_likewise(option_file, expected, enter, log, weights, same, monkeypatch, fresh_loggers,
-                                            loading):
+def test_the_loop_of_basicsr_stops_likewise(option_file, expected, enter, log, weights, same, monkeypatch,
+                                            fresh_loggers, loading):
     """`basicsr.train` as installed, in which nothing of ours is at work but the plugin tag."""
     import basicsr.train as pipeline
     changes = {**STOPPING, **loading}
@@ -169,7 +169,7 @@ def test_the_worst_retain_set_counts(unlearn, folder, built):
     model = built[0]
     psnr = {name: model.references[name]['original']['psnr'] for name in ('rain', 'hard')}
     assert psnr['hard'] < 10 < psnr['rain']
-    results = {name: {'psnr': psnr.get(name, 20.0) - loss} for name, loss in (('haze', 0), ('rain', 2.0), ('hard', 0.5))}
+    results = {'haze': {'psnr': 20.0}, 'rain': {'psnr': psnr['rain'] - 2.0}, 'hard': {'psnr': psnr['hard'] - 0.5}}
     model.observe_round(results)
     assert model.stop_rule.drop == pytest.approx(2.0)
     results['hard']['psnr'] -= 4

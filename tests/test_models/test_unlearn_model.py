@@ -116,7 +116,8 @@ def test_first_step_of_adam_is_the_sign_of_the_gradient_and_adamw_decays(unlearn
 def test_losses_of_basicsr_serve_as_terms(unlearn, built, batches, restoring_net, name):
     assert unlearn({'train.total_iter': 1, 'train.forget_opt': {'type': name},
                     'train.retain_opt': {'type': name, 'target': 'gt'}}) == 0
-    formula = {'L1Loss': lambda d: d.abs(), 'MSELoss': lambda d: d**2, 'CharbonnierLoss': lambda d: (d**2 + 1e-12).sqrt()}
+    formula = {'L1Loss': lambda d: d.abs(), 'MSELoss': lambda d: d**2,
+               'CharbonnierLoss': lambda d: (d**2 + 1e-12).sqrt()}
     for stream in ('forget', 'retain'):
         with torch.no_grad():
             error = restoring_net(batches[0][f'{stream}_lq']) - batches[0][f'{stream}_gt']
