@@ -55,16 +55,18 @@ def unlearn(run: str, seed: int) -> dict:
 def scores(test_file: str, network: str, checkpoint: str | None) -> dict[str, float]:
     """PSNR by data set of a network, or of the untouched input for None."""
     record = OUT / f'{Path(test_file).stem}_{network}.json'
-    if not record.is_file():
-        opt = load_option_file(test_file)
-        opt['datasets'] = {key.replace('test', 'val', 1): block for key, block in opt['datasets'].items()}
+    means = json.loads(record.read_text()) if record.is_file() else {}
+    opt = load_option_file(test_file)
+    opt['datasets'] = {key.replace('test', 'val', 1): block for key, block in opt['datasets'].items()
+                       if block['name'] not in means}
+    if opt['datasets']:
         nets = {} if checkpoint is None else {'net': load_network(opt, checkpoint)}
         metrics = {'psnr': measures(opt)['psnr']}
         column = 'identity' if checkpoint is None else 'net'
-        means = {name: evaluate(nets, dataset, metrics).mean[column]['psnr']
-                 for name, dataset in validation_sets(opt).items()}
+        for name, dataset in validation_sets(opt).items():
+            means[name] = evaluate(nets, dataset, metrics).mean[column]['psnr']
         record.write_text(json.dumps(means))
-    return json.loads(record.read_text())
+    return means
 
 
 def main() -> None:

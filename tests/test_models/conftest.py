@@ -233,7 +233,7 @@ def built(monkeypatch) -> list:
 
 @pytest.fixture
 def normalised(folder) -> type[NormalisedNet]:
-    """base.pth is a NormalisedNet now, which adds about SHIFT as well; use it with `network_g: {type: NormalisedNet}`."""
+    """base.pth is a NormalisedNet now, for `network_g: {type: NormalisedNet}`, which adds about SHIFT as well."""
     torch.manual_seed(0)
     net = NormalisedNet()
     with torch.no_grad():

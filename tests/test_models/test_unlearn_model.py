@@ -135,6 +135,8 @@ def test_each_term_may_stand_alone(unlearn, built):
         others = {f'train.{name}_opt': None for name in ('forget', 'retain', 'adversarial') if name != term}
         assert unlearn({**others, f'train.{term}_opt': opt, 'train.total_iter': 2, 'train.conflict_freq': 1}) == 0
         assert [key for key in built[-1].log_dict if key.startswith('l_')] == [f'l_{term}']
+    assert unlearn({'train.forget_opt': None, 'train.adversarial_opt': ADVERSARIAL, 'train.conflict_freq': 1}) == 0
+    assert built[-1].log_dict['grad_cosine'] == 0  # nothing to forget, so no conflict
 
 
 def test_gradient_cosine_of_opposed_terms_is_minus_one(unlearn, built):
