@@ -82,6 +82,9 @@ def prepare_pipeline(use_gpu: bool = True) -> Iterator[None]:
 
         forget_logger()
         stack.callback(forget_logger)
+        logger = logging.getLogger('basicsr')
+        logger.addFilter(_is_no_false_alarm)
+        stack.callback(logger.removeFilter, _is_no_false_alarm)
         for name, value in (('load_resume_state', load_resume_state), ('EnlargedSampler', resume.ResumableSampler),
                             ('create_train_val_dataloader', create_train_val_dataloader),
                             ('init_tb_loggers', init_tb_loggers)):
@@ -89,6 +92,11 @@ def prepare_pipeline(use_gpu: bool = True) -> Iterator[None]:
         if not (use_gpu and torch.cuda.is_available()):
             stack.enter_context(rebound(options, 'init_dist', gloo_init_dist(options.init_dist)))
         yield
+
+
+def _is_no_false_alarm(record: logging.LogRecord) -> bool:
+    """Leave out the warning that BasicSR gives at each validation of several sets: SRModel and UnlearnModel can."""
+    return not record.getMessage().startswith('Multiple validation datasets are *only* supported by SRModel')
 
 
 def gloo_init_dist(original: Callable) -> Callable:

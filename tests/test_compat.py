@@ -248,3 +248,14 @@ def test_rebound_restores():
     with rebound(module, 'name', 2):
         assert module.name == 2
     assert module.name == 1
+
+
+def test_the_false_alarm_about_several_validation_sets_is_left_out_meanwhile(fresh_loggers, caplog):
+    logger = logging.getLogger('basicsr')
+    with prepare_pipeline(), caplog.at_level(logging.WARNING, 'basicsr'):
+        logger.warning('Multiple validation datasets are *only* supported by SRModel.')
+        logger.warning('haze is over-forgotten')
+    assert caplog.messages == ['haze is over-forgotten']
+    with caplog.at_level(logging.WARNING, 'basicsr'):
+        logger.warning('Multiple validation datasets are *only* supported by SRModel.')
+    assert len(caplog.messages) == 2

@@ -90,7 +90,7 @@ def main() -> None:
         references = {network: result.result() for network, result in references.items()}
         tested = {key: result.result() for key, result in tested.items()}
     sets = list(references['original'])
-    print('| PSNR, dB | ' + ' | '.join(sets) + ' | steps | seconds |\n' + '| --- |' * (len(sets) + 3))
+    print('| PSNR, dB | ' + ' | '.join(sets) + ' | steps | seconds |\n|' + ' --- |' * (len(sets) + 3))
     for network, values in references.items():
         print(f'| {network} | ' + ' | '.join(f'{values[name]:.2f}' for name in sets) + ' | | |')
     for run in args.runs:

@@ -27,10 +27,10 @@ CASES = {
                                   'stop_opt': {'retain_budget': 0.1, 'min_iter': 10**6}},
     '+ gradient conflict every step': {'forget_opt': ASCENT, 'retain_opt': {'type': 'L1Loss', 'target': 'gt'},
                                        'conflict_freq': 1},
-    'adversarial, 2 attack steps': {'forget_opt': ASCENT, 'adversarial_opt': {
+    'adversarial, 2 PGD steps': {'forget_opt': ASCENT, 'adversarial_opt': {
         'type': 'AdversarialRetainLoss', 'attack': {'type': 'pgd', 'steps': 2}}},
-    'adversarial, random start only': {'forget_opt': ASCENT, 'adversarial_opt': {
-        'type': 'AdversarialRetainLoss', 'attack': {'type': 'pgd', 'steps': 0}}},
+    'adversarial, one step': {'forget_opt': ASCENT, 'adversarial_opt': {
+        'type': 'AdversarialRetainLoss', 'attack': {'type': 'one_step'}}},
 }
 
 

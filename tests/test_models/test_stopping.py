@@ -1,4 +1,6 @@
 """Runs that stop by themselves: in every way to load data, in our entry point and in BasicSR's own loop."""
+import gc
+import multiprocessing
 import sys
 from pathlib import Path
 
@@ -72,6 +74,18 @@ def test_the_loop_of_basicsr_stops_likewise(option_file, expected, enter, log, w
     assert_ended_well(log())
     assert stopped_at(log()) == iteration
     same(weights(LATEST), stopped)
+
+
+def test_the_workers_of_the_remaining_epochs_are_gone_with_them(unlearn, log):
+    """At once: left to the garbage collector, each pair lives until then, and ending it takes seconds."""
+    gc.collect()
+    gc.disable()
+    try:
+        assert unlearn({**STOPPING, 'train.total_iter': 40, 'datasets.train.num_worker_per_gpu': 2}) == 0
+        assert stopped_at(log()) < 10  # of 8 epochs the second has begun
+        assert multiprocessing.active_children() == []
+    finally:
+        gc.enable()
 
 
 def test_a_stored_score_is_a_reference(unlearn, log, built):
