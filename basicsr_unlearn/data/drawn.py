@@ -25,6 +25,19 @@ def end_training_data() -> None:
         dataset.ended.fill_(True)
 
 
+class EndOfData(StopIteration):
+    """Ends a loader's epoch, from a worker too.
+
+    With a class attribute `message` torch re-raises it without a reference cycle. Plain StopIteration would keep the
+    loader's iterator and its workers until the garbage collector comes by, which then waits seconds for each worker.
+    """
+
+    message = 'The training data were ended.'
+
+    def __init__(self, message: str = message):
+        super().__init__(message)
+
+
 class DrawnDataset(Dataset):
     """A dataset whose training item i is a draw that depends on (seed, i) alone.
 
@@ -73,7 +86,7 @@ class DrawnDataset(Dataset):
     def __getitem__(self, index: int) -> dict:
         if self.is_train:
             if self.ended:
-                raise StopIteration
+                raise EndOfData
             return self.sample(np.random.default_rng([self.seed, index]))
         return self.item(index)
 

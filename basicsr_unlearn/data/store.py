@@ -1,5 +1,6 @@
 """Where images come from: a folder or an LMDB, both read by image name (the file name without its suffix)."""
 import os
+import threading
 import unicodedata
 from collections import Counter
 from pathlib import Path
@@ -13,9 +14,12 @@ from basicsr_unlearn.data.sample import resolve_dataroot
 from basicsr_unlearn.errors import DataError
 
 _environments: dict[str, lmdb.Environment] = {}
+_opening = threading.Lock()  # the preflight reads with several threads
 
 
 def _close_environments() -> None:
+    global _opening
+    _opening = threading.Lock()  # another thread of the parent may have held it
     while _environments:
         _environments.popitem()[1].close()
 
@@ -33,13 +37,15 @@ def lmdb_environment(path: str) -> lmdb.Environment:
         DataError: it cannot be opened, also because something else in this process has opened it.
     """
     path = os.path.realpath(path)
-    if path not in _environments:
-        try:
-            _environments[path] = lmdb.open(path, readonly=True, lock=False, readahead=False, meminit=False)
-        except lmdb.Error as error:
-            raise DataError(f'The LMDB {path} cannot be opened ({error}): make it anew with datasets/create_lmdb.py, '
-                            'and read it only through data sets of this package.') from error
-    return _environments[path]
+    with _opening:
+        if path not in _environments:
+            try:
+                _environments[path] = lmdb.open(path, readonly=True, lock=False, readahead=False, meminit=False)
+            except lmdb.Error as error:
+                raise DataError(f'The LMDB {path} cannot be opened ({error}): make it anew with '
+                                'datasets/create_lmdb.py, and read it only through data sets of this package.'
+                                ) from error
+        return _environments[path]
 
 
 class ImageStore:
