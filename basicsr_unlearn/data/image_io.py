@@ -28,12 +28,7 @@ def decode_image(buffer: bytes, name: str) -> np.ndarray:
         DataError: the bytes are no complete image, or of another depth.
     """
     global _warned_alpha
-    pixels = None
-    if buffer:
-        try:
-            pixels = cv2.imdecode(np.frombuffer(buffer, np.uint8), cv2.IMREAD_UNCHANGED)
-        except cv2.error:
-            pixels = None
+    pixels = _decoded(buffer) if buffer else None
     if pixels is None:
         raise DataError(f'{name} cannot be read as an image: the file is truncated, empty or of another kind. '
                         'Replace it or take it out of the data set.')
@@ -48,6 +43,18 @@ def decode_image(buffer: bytes, name: str) -> np.ndarray:
             _warned_alpha = True
         pixels = np.repeat(pixels[..., :1], 3, axis=2) if pixels.shape[2] == 2 else pixels[..., :3]
     return np.ascontiguousarray(pixels[..., ::-1])
+
+
+def _decoded(buffer: bytes) -> np.ndarray | None:
+    # OpenCV prints a warning of its own, without the file's name, for what the caller reports
+    level = cv2.utils.logging.getLogLevel()
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
+    try:
+        return cv2.imdecode(np.frombuffer(buffer, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error:
+        return None
+    finally:
+        cv2.utils.logging.setLogLevel(level)
 
 
 def read_image(path: str | Path) -> np.ndarray:
