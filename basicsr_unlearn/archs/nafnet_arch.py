@@ -30,16 +30,44 @@ class SimpleGate(nn.Module):
         return first * second
 
 
+class LocalMean(nn.Module):
+    """Mean over a window around each pixel: (b, c, h, w) -> the same, or (b, c, 1, 1) where it covers the input.
+
+    A network trained on patches never saw the mean of a whole photograph. Pooling over windows instead keeps what it
+    learned: test-time local converter (Chu et al., ECCV 2022, arXiv 2112.04491). At the borders the nearest full window
+    counts. It is computed from cumulated sums, in double precision since these grow with the image.
+
+    Args:
+        size: height and width of the window in pixels; None pools over the whole input, as published.
+    """
+
+    def __init__(self, size: int | None = None):
+        super().__init__()
+        self.size = size
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        height, width = x.shape[2:]
+        if self.size is None or self.size >= max(height, width):
+            return x.mean((2, 3), keepdim=True)
+        rows, columns = min(self.size, height), min(self.size, width)
+        sums = F.pad(x.double().cumsum(2).cumsum(3), (1, 0, 1, 0))
+        below, above = sums[:, :, rows:], sums[:, :, :-rows]
+        windows = (below[..., columns:] - below[..., :-columns] - above[..., columns:] + above[..., :-columns])
+        missing_y, missing_x = height - windows.shape[2], width - windows.shape[3]
+        padding = (missing_x // 2, missing_x - missing_x // 2, missing_y // 2, missing_y - missing_y // 2)
+        return F.pad((windows / (rows * columns)).to(x.dtype), padding, mode='replicate')
+
+
 class NAFBlock(nn.Module):
     """The nonlinear-activation-free block, (b, c, h, w) -> (b, c, h, w). Paper, figure 3c."""
 
-    def __init__(self, channels: int, dw_expand: int = 2, ffn_expand: int = 2):
+    def __init__(self, channels: int, pool_size: int | None = None, dw_expand: int = 2, ffn_expand: int = 2):
         super().__init__()
         wide = channels * dw_expand
         self.conv1 = nn.Conv2d(channels, wide, 1)
         self.conv2 = nn.Conv2d(wide, wide, 3, padding=1, groups=wide)
         self.conv3 = nn.Conv2d(wide // 2, channels, 1)
-        self.sca = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(wide // 2, wide // 2, 1))
+        self.sca = nn.Sequential(LocalMean(pool_size), nn.Conv2d(wide // 2, wide // 2, 1))
         self.sg = SimpleGate()
         self.conv4 = nn.Conv2d(channels, ffn_expand * channels, 1)
         self.conv5 = nn.Conv2d(ffn_expand * channels // 2, channels, 1)
@@ -64,6 +92,8 @@ class NAFNet(nn.Module):
         middle_blk_num: blocks at the lowest resolution.
         enc_blk_nums: blocks per encoder level, from full resolution down.
         dec_blk_nums: blocks per decoder level, from low resolution up; as many levels as the encoder.
+        pool_size: window in pixels of the input over which channel attention pools, see LocalMean; None for the whole
+            image, as published. It changes no weight, so any checkpoint takes any value.
 
     Shape: (b, img_channel, h, w) -> the same, any h and w: the input is zero-padded to a multiple of
     2**len(enc_blk_nums) inside and the output cut back. Values in [0, 1]; the output is not clamped.
@@ -77,7 +107,8 @@ class NAFNet(nn.Module):
                  width: int = 16,
                  middle_blk_num: int = 1,
                  enc_blk_nums: tuple = (1, 1, 1, 28),
-                 dec_blk_nums: tuple = (1, 1, 1, 1)):
+                 dec_blk_nums: tuple = (1, 1, 1, 1),
+                 pool_size: int | None = None):
         super().__init__()
         if len(enc_blk_nums) != len(dec_blk_nums):
             raise ValueError(f'NAFNet needs as many decoder levels as encoder levels, not {len(dec_blk_nums)} '
@@ -90,15 +121,20 @@ class NAFNet(nn.Module):
         self.ups = nn.ModuleList()
         self.downs = nn.ModuleList()
         channels = width
+
+        def stage(blocks: int) -> nn.Sequential:
+            local = None if pool_size is None else max(1, pool_size * width // channels)
+            return nn.Sequential(*[NAFBlock(channels, local) for _ in range(blocks)])
+
         for blocks in enc_blk_nums:
-            self.encoders.append(nn.Sequential(*[NAFBlock(channels) for _ in range(blocks)]))
+            self.encoders.append(stage(blocks))
             self.downs.append(nn.Conv2d(channels, 2 * channels, 2, stride=2))
             channels *= 2
-        self.middle_blks = nn.Sequential(*[NAFBlock(channels) for _ in range(middle_blk_num)])
+        self.middle_blks = stage(middle_blk_num)
         for blocks in dec_blk_nums:
             self.ups.append(nn.Sequential(nn.Conv2d(channels, channels * 2, 1, bias=False), nn.PixelShuffle(2)))
             channels //= 2
-            self.decoders.append(nn.Sequential(*[NAFBlock(channels) for _ in range(blocks)]))
+            self.decoders.append(stage(blocks))
         self.padder_size = 2**len(enc_blk_nums)
 
     def forward(self, inp: torch.Tensor) -> torch.Tensor:

@@ -2,7 +2,7 @@
 import pytest
 import torch
 
-from basicsr_unlearn.archs.nafnet_arch import LayerNorm2d, NAFBlock, NAFNet, SimpleGate
+from basicsr_unlearn.archs.nafnet_arch import LayerNorm2d, LocalMean, NAFBlock, NAFNet, SimpleGate
 
 SMALL = {'width': 4, 'enc_blk_nums': [1, 1], 'middle_blk_num': 1, 'dec_blk_nums': [1, 1]}
 
@@ -18,6 +18,29 @@ def test_layer_norm_normalises_each_pixel_over_its_channels():
 def test_simple_gate_multiplies_the_halves():
     x = torch.tensor([2.0, 3.0, 5.0, 7.0]).view(1, 4, 1, 1)
     assert SimpleGate()(x).flatten().tolist() == [10.0, 21.0]
+
+
+def test_local_mean_is_the_mean_of_the_nearest_full_window():
+    x = torch.arange(5.0).view(1, 1, 1, 5).expand(1, 1, 4, 5).contiguous()
+    assert torch.equal(LocalMean(3)(x)[0, 0, 2], torch.tensor([1.0, 1, 2, 3, 3]))
+    assert LocalMean(5)(x).flatten().tolist() == LocalMean(None)(x).flatten().tolist() == [2.0]
+    torch.manual_seed(0)
+    y = torch.rand(1, 2, 9, 7)
+    by_hand = torch.nn.functional.avg_pool2d(y, 3, stride=1)
+    assert torch.allclose(LocalMean(3)(y)[:, :, 1:-1, 1:-1], by_hand, atol=1e-6)
+
+
+def test_pool_size_changes_no_patch_within_the_window_and_no_weight():
+    torch.manual_seed(0)
+    whole = NAFNet(**SMALL)
+    for name, weight in whole.named_parameters():
+        if name.endswith(('beta', 'gamma')):
+            torch.nn.init.constant_(weight, 0.5)
+    local = NAFNet(**SMALL, pool_size=16)
+    local.load_state_dict(whole.state_dict())
+    small, large = torch.rand(1, 3, 16, 16), torch.rand(1, 3, 40, 24)
+    assert torch.equal(local(small), whole(small))
+    assert not torch.allclose(local(large), whole(large), atol=1e-5)
 
 
 def test_a_new_block_is_the_identity():
