@@ -105,7 +105,7 @@ def adversarial_retain_loss(net: nn.Module, lq: Tensor, gt: Tensor | None = None
         ValueError: options invalid, or gt or teacher_net missing where needed.
 
     Source: gradient ascent forgets, 'the adversarial sample maintains the performance' (arXiv 2409.00685, abstract);
-    L2UL (arXiv 2301.11578) for the idea. Goal and loss for restoration: our choice, both papers are silent.
+    L2UL (arXiv 2301.11578) for the idea. Goal and loss for restoration: our choice.
     """
     x_adv = adversarial_input(net, lq, gt, teacher_net, criterion, target, attack, generator)
     goal = gt
@@ -119,8 +119,8 @@ def adversarial_retain_loss(net: nn.Module, lq: Tensor, gt: Tensor | None = None
 class AdversarialRetainLoss(nn.Module):
     """Module form of `adversarial_retain_loss`, scaled by `loss_weight` (0 or above).
 
-    `source` ('retain' or 'forget') says which stream the caller feeds: 2409.00685 does not say whose neighbourhood is
-    held, L2UL has only forget samples. `needs_gt` and `needs_teacher` tell which inputs are used.
+    `source` ('retain' or 'forget') says which stream the caller feeds; L2UL has only forget samples.
+    `needs_gt` and `needs_teacher` tell which inputs are used.
     """
 
     def __init__(self, criterion: Criterion = 'l1', target: str = 'gt', attack: Mapping[str, Any] | None = None,

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from basicsr_unlearn.unlearning.ascent import check_choice, check_number
 
 NORMS = ('linf', 'l2')
-# linf: our choice, arXiv 2409.00685 states no value. l2: L2UL's (arXiv 2301.11578, released code), for 3x32x32 images.
+# linf: our choice. l2: L2UL's (arXiv 2301.11578, released code), for 3x32x32 images.
 DEFAULT_EPS = {'linf': 4 / 255, 'l2': 2.0}
 ATTACK_KEYS = ('type', 'norm', 'eps', 'step_size', 'steps', 'random_start', 'network')
 
@@ -114,7 +114,7 @@ def attack_settings(attack: Mapping[str, Any] | None = None) -> dict[str, Any]:
         attack: mapping with any of these keys; None or {} is the default attack.
             type: 'pgd' (default), 'one_step' or 'none' (no movement; the other keys are checked but rest).
             norm: 'linf' (default) or 'l2'.
-            eps: radius in pixel values of [0, 1]; default 4/255 for 'linf' (our choice: 2409.00685 states no values),
+            eps: radius in pixel values of [0, 1]; default 4/255 for 'linf' (our choice),
                 2.0 for 'l2' (L2UL).
             step_size: default eps / 4 for 'pgd' (our choice; L2UL: 0.1), eps for 'one_step' (FGSM).
             steps: default 3 for 'pgd' (our choice; L2UL: 100), always 1 for 'one_step'.
