@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from basicsr_unlearn.archs.detection import describe
 from basicsr_unlearn.errors import CheckpointError
 
 # Where containers keep the weights, in the order in which they are looked for. `params` first is BasicSR's default.
@@ -47,7 +48,7 @@ def resolve_checkpoint(path: str) -> str:
             return str(candidate)
     if os.path.isdir(given):
         raise CheckpointError(f'The checkpoint {path} is a folder: name the .pth file in it.')
-    raise CheckpointError(f'The checkpoint {path} does not exist: correct its line under path: in the option file.')
+    raise CheckpointError(f'The checkpoint {path} does not exist: correct its path.')
 
 
 def read_weights(path: str, param_key: str | None = None, net: nn.Module | None = None) -> 'OrderedDict[str, Tensor]':
@@ -67,7 +68,7 @@ def read_weights(path: str, param_key: str | None = None, net: nn.Module | None 
             no weights, or some are not finite.
     """
     path = resolve_checkpoint(path)
-    weights = _weights_in(_load(path), path, param_key)
+    weights = _weights_in(load_container(path), path, param_key)
     own_names = [] if net is None else list(net.state_dict())
     stripped = True
     while stripped:
@@ -108,7 +109,13 @@ def check_fit(net: nn.Module, weights: Mapping[str, Tensor], path: str) -> None:
         found.append(f'{len(reshaped)} of another shape (first {first}: {_size(given[first])} in the file, '
                      f'{_size(own[first])} in the network)')
     shared = len(set(own) & set(given)) / max(len(set(own) | set(given)), 1)
-    if not (missing or unexpected):
+    network, asked = describe(weights), describe(net.state_dict())
+    if network is not None:
+        same = asked is not None and asked['type'] == network['type']
+        settings = ', '.join(f'{name}: {value}' for name, value in network.items()
+                             if name != 'type' and not (same and asked[name] == value))
+        guess = f'{network["type"]} with {settings}'
+    elif not (missing or unexpected):
         guess = 'the same architecture with another width or number of channels'
     elif shared >= 0.5:
         guess = 'the same architecture with other settings, such as the number of blocks'
@@ -146,7 +153,8 @@ def write_atomically(obj: Any, path: str | Path) -> None:
         raise
 
 
-def _load(path: str) -> Any:
+def load_container(path: str) -> Any:
+    """Everything that a checkpoint file holds, on the CPU, without running code from it; raises CheckpointError."""
     try:
         with open(path, 'rb') as file:
             head = file.read(4)
@@ -175,12 +183,13 @@ def _weights_in(content: Any, path: str, param_key: str | None) -> dict[str, Ten
     if not isinstance(content, Mapping):
         raise CheckpointError(f'{path} holds a {type(content).__name__}, not the weights of a network: name a file '
                               'with a state_dict.')
-    groups = [key for key, value in content.items() if _is_weights(value)]
+    groups = [key for key, value in content.items() if is_weights(value)]
     loose = {name: value for name, value in content.items() if isinstance(value, Tensor)}
     if param_key is not None and (param_key not in groups):
         there = f'it holds {", ".join(map(str, groups))}' if groups else 'its weights are not under any key'
-        raise CheckpointError(f"{path} has no weights under param_key_g '{param_key}': {there}"
-                              f'{"; write one of these" if groups else ", so write param_key_g: ~"}.')
+        raise CheckpointError(f"{path} has no weights under the key '{param_key}': {there}; "
+                              + ('write one of these.' if groups else
+                                 'write param_key_g: ~ in an option file, or leave --param_key out.'))
     if param_key is None:
         known = [key for key in CONTAINER_KEYS if key in groups]
         if not known and loose:
@@ -188,13 +197,13 @@ def _weights_in(content: Any, path: str, param_key: str | None) -> dict[str, Ten
         if not groups:
             raise CheckpointError(f'{path} holds no weights: name a file with a state_dict.')
         if not known and len(groups) > 1:
-            raise CheckpointError(f'{path} holds several groups of weights, {", ".join(map(str, groups))}: name one as '
-                                  'param_key_g under path: in the option file.')
+            raise CheckpointError(f'{path} holds several groups of weights, {", ".join(map(str, groups))}: name one '
+                                  'as param_key_g in the option file or as --param_key of a command.')
         param_key = (known or groups)[0]
     return {name: value for name, value in content[param_key].items() if isinstance(value, Tensor)}
 
 
-def _is_weights(value: Any) -> bool:
+def is_weights(value: Any) -> bool:
     """Whether a container's entry is a state_dict: tensors by name, perhaps with None or a counter between them."""
     return (isinstance(value, Mapping) and any(isinstance(entry, Tensor) for entry in value.values())
             and not any(isinstance(entry, (Mapping, list)) for entry in value.values()))

@@ -12,6 +12,7 @@ COMMANDS = {
     'train': 'train or unlearn as an option file says',
     'test': 'test a network as an option file says',
     'demo': 'forget haze on sample photographs in minutes, with a report',
+    'convert': 'turn a checkpoint of any project into one that BasicSR loads, and name its network',
 }
 
 

@@ -1,0 +1,147 @@
+"""Detection: every setting that shapes the network comes back, and no other network is ever named."""
+import random
+
+import pytest
+import torch
+from basicsr.utils.registry import ARCH_REGISTRY
+from recorded_outputs import recorded
+
+from basicsr_unlearn.archs.detection import FAMILIES, describe, tidy_factor
+
+TRANSFORMER = {'inp_channels': 3, 'out_channels': 3, 'dim': 8, 'num_blocks': [1, 2, 3, 1], 'num_refinement_blocks': 2,
+               'heads': [1, 2, 4, 8], 'ffn_expansion_factor': 2.66, 'bias': False, 'LayerNorm_type': 'WithBias'}
+PROMPTS = {'decoder': True, 'prompt_dims': [8, 16, 24], 'prompt_sizes': [8, 4, 2], 'prompt_len': 5}
+BLOCKS = [  # network_g blocks with every setting that can be read, in the constructors' order
+    {'type': 'NAFNet', 'img_channel': 3, 'width': 4, 'middle_blk_num': 2, 'enc_blk_nums': [1, 3],
+     'dec_blk_nums': [2, 1]},
+    {'type': 'NAFNet', 'img_channel': 1, 'width': 6, 'middle_blk_num': 0, 'enc_blk_nums': [0, 1, 1],
+     'dec_blk_nums': [1, 1, 0]},
+    {'type': 'NAFNet', 'img_channel': 3, 'width': 16, 'middle_blk_num': 1, 'enc_blk_nums': [1] * 11,
+     'dec_blk_nums': [1] * 11},  # two-digit levels
+    {'type': 'Restormer', **TRANSFORMER, 'dual_pixel_task': False},
+    {'type': 'Restormer', **TRANSFORMER, 'inp_channels': 1, 'out_channels': 1, 'dim': 12, 'num_blocks': [11, 1, 1, 1],
+     'heads': [3, 3, 3, 3], 'bias': True, 'LayerNorm_type': 'BiasFree', 'dual_pixel_task': False},
+    {'type': 'Restormer', **TRANSFORMER, 'inp_channels': 6, 'dual_pixel_task': True},
+    {'type': 'PromptIR', **TRANSFORMER, **PROMPTS},
+    {'type': 'PromptIR', **TRANSFORMER, **PROMPTS, 'ffn_expansion_factor': 1.5, 'bias': True,
+     'prompt_sizes': [4, 4, 6], 'prompt_len': 3},
+    {'type': 'AdaIR', **TRANSFORMER, 'dim': 16, 'decoder': True},
+    {'type': 'AdaIR', **TRANSFORMER, 'dim': 16, 'heads': [2, 2, 2, 2], 'bias': True, 'LayerNorm_type': 'BiasFree',
+     'decoder': True},
+    {'type': 'AirNet', 'batch_size': 3, 'n_groups': 2, 'n_blocks': 1, 'n_feats': 8},
+    {'type': 'AirNet', 'batch_size': 1, 'n_groups': 1, 'n_blocks': 11, 'n_feats': 6},
+]
+
+
+def weights_of(block: dict) -> dict[str, torch.Tensor]:
+    """Weights without values of the network of a network_g block."""
+    settings = dict(block)
+    with torch.device('meta'):
+        return dict(ARCH_REGISTRY.get(settings.pop('type'))(**settings).state_dict())
+
+
+@pytest.mark.parametrize('block', BLOCKS, ids=lambda block: block['type'])
+def test_every_setting_comes_back_in_the_order_of_the_constructor(block):
+    found = describe(weights_of(block))
+    assert found == block
+    assert list(found) == list(block)
+
+
+def test_all_known_architectures_are_tried_here():
+    assert {block['type'] for block in BLOCKS} == set(FAMILIES)
+
+
+@pytest.mark.parametrize('network, case', [
+    *(('promptir', case) for case in ('default', 'reduced_blocks', 'biasfree_bias')),
+    *(('adair', case) for case in ('default', 'dim16', 'dim24_heads', 'dim16_biasfree_bias')),
+    *(('airnet', case) for case in ('all_bs5', 'groups2_blocks2', 'groups2_blocks2_feats24')),
+])
+def test_official_networks_are_recognised(network, case):
+    official = recorded(network)
+    settings = official.manifest['cases'][case]
+    found = describe({key: torch.empty(shape, device='meta') for key, shape, *_ in official.keys(case)})
+    assert found['type'].lower() == network
+    asked = settings.get('kwargs', settings.get('settings'))
+    assert {name: found[name] for name in asked} == asked
+    if network != 'airnet':  # what is not asked for is the default
+        defaults = {'dim': 48, 'num_blocks': [4, 6, 6, 8], 'num_refinement_blocks': 4, 'heads': [1, 2, 4, 8],
+                    'ffn_expansion_factor': 2.66, 'bias': False, 'LayerNorm_type': 'WithBias'}
+        assert {name: found[name] for name in defaults} == {**defaults, **{name: asked[name] for name in asked
+                                                                           if name in defaults}}
+
+
+@pytest.mark.parametrize('case, batch_size', [('denoise_bs3', 3), ('single_bs1', 1)])
+def test_the_queue_of_airnet_tells_its_batch_size(case, batch_size):
+    keys = recorded('airnet').keys(case)
+    assert describe({key: torch.empty(shape, device='meta') for key, shape, *_ in keys}) == {
+        'type': 'AirNet', 'batch_size': batch_size, 'n_groups': 5, 'n_blocks': 5, 'n_feats': 64}
+
+
+def test_adair_without_frequency_blocks_is_restormer():
+    settings = {**TRANSFORMER, 'dim': 16}
+    weights = weights_of({'type': 'AdaIR', **settings, 'decoder': False})
+    assert describe(weights) == {'type': 'Restormer', **settings, 'dual_pixel_task': False}
+    torch.manual_seed(0)
+    adair, restormer = ARCH_REGISTRY.get('AdaIR')(**settings, decoder=False), ARCH_REGISTRY.get('Restormer')(**settings)
+    restormer.load_state_dict(adair.state_dict())
+    image = torch.rand(1, 3, 16, 16)
+    assert torch.equal(adair(image), restormer(image))
+
+
+def test_another_network_is_none_of_them():
+    assert describe({}) is None
+    assert describe(dict(torch.nn.Conv2d(3, 3, 3).state_dict())) is None
+
+
+def test_batch_norm_counters_may_be_absent():
+    block = BLOCKS[-2]
+    weights = weights_of(block)
+    counters = [name for name in weights if name.endswith('num_batches_tracked')]
+    assert counters
+    assert describe({name: weight for name, weight in weights.items() if name not in counters}) == block
+
+
+@pytest.mark.parametrize('block', BLOCKS[1::3], ids=lambda block: block['type'])
+def test_a_damaged_list_is_refused_or_describes_itself(block):
+    """One weight absent, renamed, added, or of another shape: whatever is named must fit the damaged list exactly."""
+    rng = random.Random(0)
+    weights = {name: tuple(weight.shape) for name, weight in weights_of(block).items()}
+    for damage in range(8):
+        name = rng.choice(list(weights))
+        damaged = dict(weights)
+        shape = damaged.pop(name)
+        if damage % 4 == 1:
+            damaged[f'x.{name}'] = shape
+        elif damage % 4 == 2:
+            damaged[name] = tuple(rng.choice([0, 1, size + 1]) for size in shape)
+        elif damage % 4 == 3:
+            damaged[name] = shape[:1]
+        found = describe({key: torch.empty(shape, device='meta') for key, shape in damaged.items()})
+        if found is not None:
+            own = {key: tuple(weight.shape) for key, weight in weights_of(found).items()}
+            assert {key: own[key] for key in damaged} == damaged
+            assert all(key.endswith('num_batches_tracked') for key in own.keys() - damaged.keys())
+
+
+def test_describing_draws_no_random_numbers():
+    before = torch.get_rng_state()
+    assert describe(weights_of(BLOCKS[6])) is not None
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize('widths, factor', [
+    ([(48, 127), (96, 255), (192, 510), (384, 1021)], 2.66),
+    ([(8, 21)], 2.66),  # 2.7 has fewer decimals, but the official one fits
+    ([(8, 16), (16, 32)], 2.0),
+    ([(8, 20), (32, 80)], 2.5),
+    ([(100, 29)], 0.291),  # 100 * 0.29 is 28.999... in floating point
+    ([(48, 128), (96, 256), (192, 512), (384, 1024)], 2.667),  # 8/3, which 2.67 misses at 384: 1025
+])
+def test_the_factor_is_the_tidiest_that_gives_all_widths(widths, factor):
+    assert tidy_factor(widths) == factor
+    assert all(int(dim * factor) == hidden for dim, hidden in widths)
+
+
+def test_widths_without_a_common_factor_are_refused():
+    with pytest.raises(ValueError, match='no factor'):
+        tidy_factor([(8, 16), (16, 48)])
