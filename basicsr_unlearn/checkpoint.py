@@ -96,7 +96,7 @@ def check_fit(net: nn.Module, weights: Mapping[str, Tensor], path: str) -> None:
     # BatchNorm counters are newer than many checkpoints; torch fills them in itself.
     missing = [name for name in own if name not in given and not name.endswith('num_batches_tracked')]
     unexpected = [name for name in given if name not in own]
-    reshaped = [name for name in own if name in given and own[name] != given[name]]
+    reshaped = [name for name in own if name in given and not fits(net, name, own[name], given[name])]
     if not (missing or unexpected or reshaped):
         return
     found = []
@@ -123,6 +123,12 @@ def check_fit(net: nn.Module, weights: Mapping[str, Tensor], path: str) -> None:
         guess = 'another architecture'
     raise CheckpointError(f'{path} does not fit the {type(net).__name__} of network_g: of {len(own)} weights, '
                           f'{", ".join(found)}; it looks like {guess}, so correct network_g or the checkpoint.')
+
+
+def fits(net: nn.Module, name: str, own: tuple[int, ...], given: tuple[int, ...]) -> bool:
+    """Whether the bare network takes a weight of shape `given` for its own: of `resizable_buffers`, any last side."""
+    return own == given or (name in getattr(net, 'resizable_buffers', ()) and len(own) == len(given)
+                            and own[:-1] == given[:-1])
 
 
 def write_atomically(obj: Any, path: str | Path) -> None:

@@ -95,8 +95,10 @@ def prepare_pipeline(use_gpu: bool = True) -> Iterator[None]:
 
 
 def _is_no_false_alarm(record: logging.LogRecord) -> bool:
-    """Leave out the warning that BasicSR gives at each validation of several sets: SRModel and UnlearnModel can."""
-    return not record.getMessage().startswith('Multiple validation datasets are *only* supported by SRModel')
+    """Leave out what BasicSR warns of without need: several validation sets, which SRModel and UnlearnModel can; and
+    each weight of AirNet's key encoder, which is not trained by design."""
+    return not record.getMessage().startswith(('Multiple validation datasets are *only* supported by SRModel',
+                                               'Params E.E.encoder_k.'))
 
 
 def gloo_init_dist(original: Callable) -> Callable:

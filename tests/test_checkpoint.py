@@ -219,3 +219,25 @@ def test_real_checkpoints_read(name, count, first):
 def test_real_pickled_module_is_refused():
     with pytest.raises(CheckpointError, match=r'whole pickled module.*DnCNN.*torch\.save'):
         read_weights(str(REAL / 'pickled_module_unsafe.pth'))
+
+
+class Queued(nn.Module):
+    """A network whose queue takes the width of the weights it loads, as AirNet's."""
+
+    resizable_buffers = ('queue',)
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.head = nn.Conv2d(3, 4, 3)
+        self.register_buffer('queue', torch.zeros(8, width))
+
+
+def test_a_resizable_buffer_may_have_another_last_side():
+    check_fit(Queued(16), Queued(5).state_dict(), 'net.pth')
+
+
+@pytest.mark.parametrize('name, shape', [('queue', (7, 16)), ('queue', (8, 16, 1)), ('head.bias', (5,))])
+def test_all_else_of_a_network_with_a_resizable_buffer_must_fit(name, shape):
+    weights = {**Queued(16).state_dict(), name: torch.zeros(shape)}
+    with pytest.raises(CheckpointError, match=f'1 of another shape .first {name}'):
+        check_fit(Queued(16), weights, 'net.pth')

@@ -104,7 +104,7 @@ def test_valid_values_pass(opt, dotted, value):
     # unknown, with the nearest valid name
     ('manual_sed', 0, r'manual_sed is no option: did you mean manual_seed\?'),
     ('train.total_iters', 5, r'train.total_iters is no option: did you mean train.total_iter\?'),
-    ('train.method', 'x', 'train.method is no option'),
+    ('train.method', 'x', "train.method is 'x', which is not there"),
     ('train.stop_opt.windw', 1, r'train.stop_opt.windw is no option: did you mean train.stop_opt.window\?'),
     ('train.optim_g.beta', [0.9, 0.9], r'train.optim_g.beta is no option: did you mean train.optim_g.betas\?'),
     ('train.scheduler.eta', 0, r'train.scheduler.eta is no option: did you mean train.scheduler.eta_min\?'),
@@ -184,7 +184,7 @@ def test_refused_in_one_sentence(opt, dotted, value, sentence):
 def test_nothing_to_learn(opt):
     for name in ('forget_opt', 'retain_opt', 'adversarial_opt'):
         del opt['train'][name]
-    with pytest.raises(OptionError, match='no forget_opt, retain_opt or adversarial_opt'):
+    with pytest.raises(OptionError, match='no forget_opt, retain_opt, adversarial_opt or anchor_opt'):
         check_options(opt, is_train=True)
 
 
@@ -220,9 +220,19 @@ def test_sr_model_train_section(opt):
     opt['model_type'] = 'SRModel'
     opt['train'] = {name: opt['train'][name] for name in ('optim_g', 'scheduler', 'total_iter')}
     opt['train']['pixel_opt'] = {'type': 'L1Loss'}
+    opt['train']['optim_g']['type'] = 'Adam'  # the only one that BasicSR offers in every version
     check_options(opt, is_train=True)
     opt['train']['pixle_opt'] = {'type': 'L1Loss'}
     with pytest.raises(OptionError, match=r'did you mean train.pixel_opt\?'):
+        check_options(opt, is_train=True)
+
+
+def test_optimizers_of_sr_model_are_those_of_the_installed_basicsr(opt):
+    opt['model_type'] = 'SRModel'
+    opt['train'] = {name: opt['train'][name] for name in ('optim_g', 'scheduler', 'total_iter')}
+    opt['train']['pixel_opt'] = {'type': 'L1Loss'}
+    opt['train']['optim_g']['type'] = 'LBFGS'
+    with pytest.raises(OptionError, match="train.optim_g.type is 'LBFGS', which is not there: use one of Adam"):
         check_options(opt, is_train=True)
 
 

@@ -136,17 +136,7 @@ class PromptIR(RestormerFamily):
             setattr(self, name, nn.Conv2d(inner, outer, 1, bias=self.block_settings['bias']))
             self.dead_parameters += tuple(f'{name}.{part}' for part, _ in getattr(self, name).named_parameters())
 
-    def restore(self, image: Tensor) -> Tensor:
-        level1, level2, level3, latent = self.encode(image)
-        x = self.up4_3(self.reduce_noise_level3(self.noise_level3(with_prompt(latent, self.prompt3))))
-        x = self.decoder_level3(self.reduce_chan_level3(torch.cat([x, level3], 1)))
-        x = self.up3_2(self.reduce_noise_level2(self.noise_level2(with_prompt(x, self.prompt2))))
-        x = self.decoder_level2(self.reduce_chan_level2(torch.cat([x, level2], 1)))
-        x = self.up2_1(self.reduce_noise_level1(self.noise_level1(with_prompt(x, self.prompt1))))
-        x = self.refinement(self.decoder_level1(torch.cat([x, level1], 1)))
-        return self.output(x) + image
-
-
-def with_prompt(x: Tensor, prompt: PromptGenBlock) -> Tensor:
-    """Features and, behind them, the prompt they call for: (b, c, h, w) -> (b, c + prompt channels, h, w)."""
-    return torch.cat([x, prompt(x)], 1)
+    def refine(self, image: Tensor, level: int, features: Tensor) -> Tensor:
+        prompt, noise_level, reduce = (self.get_submodule(f'{name}{level}')
+                                       for name in ('prompt', 'noise_level', 'reduce_noise_level'))
+        return reduce(noise_level(torch.cat([features, prompt(features)], 1)))

@@ -114,8 +114,7 @@ class TransformerBlock(nn.Module):
                  bias: bool = False,
                  LayerNorm_type: str = 'WithBias'):  # noqa: N803  the authors' name
         super().__init__()
-        if dim % num_heads:
-            raise ValueError(f'{num_heads} heads do not divide {dim} channels evenly: change dim or heads.')
+        check_heads(dim, num_heads)
         self.norm1 = LayerNorm(dim, LayerNorm_type)
         self.attn = Attention(dim, num_heads, bias)
         self.norm2 = LayerNorm(dim, LayerNorm_type)
@@ -160,15 +159,15 @@ class Upsample(nn.Module):
 
 
 class RestormerFamily(nn.Module):
-    """What Restormer, PromptIR and AdaIR share: settings, stages, the encoder's path and the frame around it.
+    """What Restormer, PromptIR and AdaIR share: settings, stages, encoder, decoder and the frame around them.
 
-    A subclass registers its layers in the order of its checkpoints and writes `restore`.
+    A subclass registers its layers in the order of its checkpoints and writes what is its own of `refine` or `restore`.
 
     Raises:
         ValueError: a setting has the wrong length, or dim does not fit the network.
     """
     multiple = 8  # three halvings
-    dead_parameters: tuple[str, ...] = ()  # in the checkpoint, but never part of the output: no gradient reaches them
+    dead_parameters: tuple[str, ...] = ()  # in the checkpoint, but no gradient ever reaches them: never trained
 
     def __init__(self, inp_channels: int, out_channels: int, dim: int, num_blocks: Sequence[int],
                  num_refinement_blocks: int, heads: Sequence[int], **block_settings):
@@ -177,8 +176,9 @@ class RestormerFamily(nn.Module):
             if len(value) != 4:
                 raise ValueError(f'{name} has {len(value)} entries: {type(self).__name__} needs four, from full '
                                  'resolution down.')
-        if dim % 2:
-            raise ValueError(f'dim is {dim}: it must be even, as each halving of the resolution starts by halving it.')
+        if dim < 2 or dim % 2:
+            raise ValueError(f'dim is {dim}: it must be even and positive, as each halving of the resolution starts '
+                             'by halving it.')
         self.dims = [dim * 2**level for level in range(4)]
         self.num_blocks, self.heads = list(num_blocks), list(heads)
         self.num_refinement_blocks = num_refinement_blocks
@@ -194,6 +194,28 @@ class RestormerFamily(nn.Module):
         blocks = self.num_blocks[level] if blocks is None else blocks
         return nn.Sequential(*(self.block(dim or self.dims[level], self.heads[level]) for _ in range(blocks)))
 
+    def add_encoder(self) -> None:
+        dims = self.dims
+        self.encoder_level1 = self.stage(0)
+        self.down1_2 = Downsample(dims[0])
+        self.encoder_level2 = self.stage(1)
+        self.down2_3 = Downsample(dims[1])
+        self.encoder_level3 = self.stage(2)
+        self.down3_4 = Downsample(dims[2])
+        self.latent = self.stage(3)
+
+    def add_decoder(self) -> None:
+        dims, bias = self.dims, self.block_settings['bias']
+        self.up4_3 = Upsample(dims[3])
+        self.reduce_chan_level3 = nn.Conv2d(dims[3], dims[2], 1, bias=bias)
+        self.decoder_level3 = self.stage(2)
+        self.up3_2 = Upsample(dims[2])
+        self.reduce_chan_level2 = nn.Conv2d(dims[2], dims[1], 1, bias=bias)
+        self.decoder_level2 = self.stage(1)
+        self.up2_1 = Upsample(dims[1])
+        self.decoder_level1 = self.stage(0, dim=dims[1])  # as wide as the two it joins
+        self.refinement = self.stage(0, self.num_refinement_blocks, dim=dims[1])
+
     def encode(self, image: Tensor) -> list[Tensor]:
         """Features of the four levels, (b, dim * 2**level, h / 2**level, w / 2**level)."""
         features = [self.encoder_level1(self.patch_embed(image))]
@@ -202,9 +224,23 @@ class RestormerFamily(nn.Module):
             features.append(stage(down(features[-1])))
         return features
 
+    def refine(self, image: Tensor, level: int, features: Tensor) -> Tensor:
+        """What comes between the blocks of a level (3, 2, 1) and the way up; here nothing."""
+        return features
+
+    def decode(self, image: Tensor, features: list[Tensor]) -> Tensor:
+        """Features at full resolution, (b, 2 * dim, h, w), from those of the four levels."""
+        level1, level2, level3, latent = features
+        x = self.up4_3(self.refine(image, 3, latent))
+        x = self.decoder_level3(self.reduce_chan_level3(torch.cat([x, level3], 1)))
+        x = self.up3_2(self.refine(image, 2, x))
+        x = self.decoder_level2(self.reduce_chan_level2(torch.cat([x, level2], 1)))
+        x = self.up2_1(self.refine(image, 1, x))
+        return self.refinement(self.decoder_level1(torch.cat([x, level1], 1)))
+
     def restore(self, image: Tensor) -> Tensor:
         """(b, c, h, w) -> the same, for height and width that are multiples of 8."""
-        raise NotImplementedError
+        return self.output(self.decode(image, self.encode(image))) + image
 
     def forward(self, inp_img: Tensor, noise_emb: Tensor | None = None) -> Tensor:
         """Restore images. `noise_emb` is taken and ignored, as in the authors' code."""
@@ -258,43 +294,16 @@ class Restormer(RestormerFamily):
             self.skip_conv = nn.Conv2d(dim, dim * 2, 1, bias=bias)
         self.output = nn.Conv2d(dim * 2, out_channels, 3, padding=1, bias=bias)
 
-    def add_encoder(self) -> None:
-        dims = self.dims
-        self.encoder_level1 = self.stage(0)
-        self.down1_2 = Downsample(dims[0])
-        self.encoder_level2 = self.stage(1)
-        self.down2_3 = Downsample(dims[1])
-        self.encoder_level3 = self.stage(2)
-        self.down3_4 = Downsample(dims[2])
-        self.latent = self.stage(3)
-
-    def add_decoder(self) -> None:
-        dims, bias = self.dims, self.block_settings['bias']
-        self.up4_3 = Upsample(dims[3])
-        self.reduce_chan_level3 = nn.Conv2d(dims[3], dims[2], 1, bias=bias)
-        self.decoder_level3 = self.stage(2)
-        self.up3_2 = Upsample(dims[2])
-        self.reduce_chan_level2 = nn.Conv2d(dims[2], dims[1], 1, bias=bias)
-        self.decoder_level2 = self.stage(1)
-        self.up2_1 = Upsample(dims[1])
-        self.decoder_level1 = self.stage(0, dim=dims[1])  # as wide as the two it joins
-        self.refinement = self.stage(0, self.num_refinement_blocks, dim=dims[1])
-
-    def refine(self, image: Tensor, level: int, features: Tensor) -> Tensor:
-        """What comes between the blocks of a level and the way up; here nothing."""
-        return features
-
     def restore(self, image: Tensor) -> Tensor:
-        level1, level2, level3, latent = self.encode(image)
-        x = self.up4_3(self.refine(image, 3, latent))
-        x = self.decoder_level3(self.reduce_chan_level3(torch.cat([x, level3], 1)))
-        x = self.up3_2(self.refine(image, 2, x))
-        x = self.decoder_level2(self.reduce_chan_level2(torch.cat([x, level2], 1)))
-        x = self.up2_1(self.refine(image, 1, x))
-        x = self.refinement(self.decoder_level1(torch.cat([x, level1], 1)))
-        if self.dual_pixel_task:
-            return self.output(x + self.skip_conv(self.patch_embed(image)))
-        return self.output(x) + image
+        if not self.dual_pixel_task:
+            return super().restore(image)
+        return self.output(self.decode(image, self.encode(image)) + self.skip_conv(self.patch_embed(image)))
+
+
+def check_heads(dim: int, num_heads: int) -> None:
+    """Raise ValueError unless every head gets the same number of channels."""
+    if num_heads < 1 or dim % num_heads:
+        raise ValueError(f'{num_heads} heads do not divide {dim} channels evenly: change dim or heads.')
 
 
 def check_residual(inp_channels: int, out_channels: int) -> None:

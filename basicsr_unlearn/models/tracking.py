@@ -12,6 +12,7 @@ from basicsr.utils.registry import METRIC_REGISTRY
 from tqdm import tqdm
 
 from basicsr_unlearn.errors import TrainingError
+from basicsr_unlearn.tiling import DEFAULT_OVERLAP, restore_in_tiles
 from basicsr_unlearn.unlearning.attacks import eval_mode
 from basicsr_unlearn.unlearning.images import degraded_as_output
 
@@ -79,7 +80,15 @@ class ValidationTracking:
         """
         net = getattr(self, 'net_g_ema', None) or self.get_bare_model(self.net_g)
         with eval_mode(net), torch.no_grad():
-            self.output = net(self.lq)
+            self.output = self._restore(net)
+
+    def _restore(self, net: torch.nn.Module) -> torch.Tensor:
+        """The output of any network for `self.lq`, all of them in the same tiles if `val.tile` is set."""
+        val_opt = self.opt.get('val') or {}
+        if not val_opt.get('tile'):
+            return net(self.lq)
+        return restore_in_tiles(net, self.lq, val_opt['tile'], val_opt.get('tile_overlap', DEFAULT_OVERLAP),
+                                self.opt.get('scale', 1))
 
     @torch.no_grad()
     def _reference_outputs(self) -> dict[str, torch.Tensor]:
@@ -87,7 +96,7 @@ class ValidationTracking:
         for which in ('original', 'retrained'):
             net = self._reference_net(which)
             if net is not None:
-                outputs[which] = net(self.lq)
+                outputs[which] = self._restore(net)
         return outputs
 
     # ---------------------------------------------------------------- validation

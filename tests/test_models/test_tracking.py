@@ -1,5 +1,6 @@
 """What validation shows: in the log, in TensorBoard, as images, and in test mode."""
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -8,7 +9,9 @@ import torch
 import yaml
 
 from basicsr_unlearn import test as test_entry
-from basicsr_unlearn.models.tracking import chart_layout, numbered, scores
+from basicsr_unlearn.archs.nafnet_arch import NAFNet
+from basicsr_unlearn.models.tracking import ValidationTracking, chart_layout, numbered, scores
+from basicsr_unlearn.tiling import restore_in_tiles
 
 SHOWN = {'val.val_freq': 3, 'train.conflict_freq': 2, 'logger.use_tb_logger': True,
          'train.adversarial_opt': {'type': 'AdversarialRetainLoss', 'attack': {'type': 'one_step'}}}
@@ -174,6 +177,66 @@ def test_saved_images_of_sets_with_equal_names_do_not_meet(unlearn, folder):
 def test_equal_names_within_a_set_are_numbered():
     seen = {}
     assert [numbered(name, seen) for name in ('a', 'b', 'a', 'a')] == ['a', 'b', 'a_2', 'a_3']
+
+
+# ---------------------------------------------------------------- tiles
+
+@pytest.fixture
+def larger(folder, pixels) -> None:
+    """The images are 40x72 now, black on the left and bright on the right, so that every tile has another mean."""
+    rng, light = np.random.default_rng(2), np.linspace(0, 1, 72)[:, None]
+    for name in ('haze', 'rain'):
+        for i in range(2):
+            lq = rng.integers(0, 200, (40, 72, 3)) * light
+            for kind, image in (('lq', lq), ('gt', lq + 51)):  # + SHIFT, which the network restores
+                pixels(folder / name / kind / f'{i}.png', image.astype(np.uint8))
+
+
+def test_all_networks_are_scored_in_the_same_tiles(unlearn, folder, built, restoring_net, retrained, larger,
+                                                   monkeypatch):
+    seen, forward = [], NAFNet.forward
+    with monkeypatch.context() as patch:
+        patch.setattr(NAFNet, 'forward', lambda net, lq: seen.append(lq.shape) or forward(net, lq))
+        assert unlearn({**retrained, 'val.tile': 32, 'val.tile_overlap': 16}) == 0
+    assert max(max(shape[2:]) for shape in seen) == 32
+    model = built[0]
+    for found, net in ((model.references['rain']['original']['psnr'], restoring_net),
+                       (model.references['rain']['retrained']['psnr'], model.retrained),
+                       (model.metric_results['psnr'], model.net_g)):  # rain is validated last
+        net.eval()
+        in_tiles = network_psnr(lambda lq, net=net: restore_in_tiles(net, lq, 32, 16), folder, 'rain')
+        assert found == pytest.approx(in_tiles, abs=1e-4)
+        assert abs(in_tiles - network_psnr(net, folder, 'rain')) > 5e-4  # it pools, so tiles differ
+    assert model.references['rain']['identity']['psnr'] == pytest.approx(identity_psnr(folder, 'rain'), abs=1e-3)
+
+
+@pytest.mark.parametrize('val, shapes', [({'tile': 64}, 3 * [64]), ({'tile': 64, 'tile_overlap': 0}, 2 * [64]),
+                                         ({'tile': None, 'tile_overlap': 32}, [128]), ({}, [128]), (None, [128])])
+def test_tiles_are_an_option_and_follow_the_scale(val, shapes):
+    """128 pixels in tiles of 64: 3, which share 32 pixels by default, or 2, which share none."""
+    seen = []
+
+    def doubled(lq: torch.Tensor) -> torch.Tensor:
+        seen.append(lq.shape[3])
+        return lq.repeat_interleave(2, 2).repeat_interleave(2, 3)
+
+    lq = torch.rand(1, 3, 8, 128)
+    output = ValidationTracking._restore(SimpleNamespace(opt={'val': val, 'scale': 2}, lq=lq), doubled)
+    torch.testing.assert_close(output, doubled(lq), rtol=0, atol=1e-6)
+    assert seen[:-1] == shapes
+
+
+@pytest.mark.parametrize('changes, sentence', [
+    ({'val.tile': 100}, 'val.tile is 100, not a multiple of 16 from 32.'),
+    ({'val.tile': 32}, 'val.tile_overlap 32 is not smaller than tile 32.'),
+    ({'val.tile': 64, 'val.tile_overlap': 24}, 'val.tile_overlap is 24, not 0 or a multiple of 16.'),
+    ({'val.tile': 0}, 'val.tile is 0, not a whole number from 1 or ~.'),
+    ({'val.tiles': 64}, 'val.tiles is no option: did you mean val.tile?'),
+    ({'val.tile': 64, 'model_type': 'SRModel'}, 'val.tile has no effect on model_type: SRModel'),
+])
+def test_tiles_that_do_not_work_are_refused_in_one_sentence(unlearn, capsys, changes, sentence):
+    assert unlearn(changes) == 2
+    assert sentence in capsys.readouterr().err
 
 
 # ---------------------------------------------------------------- test mode
