@@ -19,6 +19,7 @@ from basicsr_unlearn.compat import prepare_pipeline, rebound
 from basicsr_unlearn.errors import OptionError, UnlearnError
 from basicsr_unlearn.options import check_options, load_option_file
 from basicsr_unlearn.preflight import preflight
+from basicsr_unlearn.presets import expand_method
 from basicsr_unlearn.progress import progress_bar
 
 BAD_INPUT, INTERRUPTED = 2, 130
@@ -111,6 +112,16 @@ def override(opt: dict, entries: list[str]) -> None:
         block[_existing(block, last, entry)] = _value(text.strip(), entry)
 
 
+def read_options(path: str, entries: list[str]) -> dict:
+    """The options of a file with its method spelt out and `--force_yml` entries applied. Raises OptionError."""
+    opt = load_option_file(path)
+    names = [entry for entry in entries if entry.startswith('train:method=')]
+    override(opt, names)
+    opt = expand_method(opt)
+    override(opt, [entry for entry in entries if entry not in names])
+    return opt
+
+
 def _existing(block: Any, key: str, entry: str) -> str | int:
     if isinstance(block, list) and key.isdigit() and int(key) < len(block):
         return int(key)
@@ -136,8 +147,7 @@ def _run(command: str, argv: list[str]) -> int:
     try:
         args = build_parser(command).parse_args(argv)
         _check_launcher(args.launcher)
-        opt = load_option_file(args.opt)
-        override(opt, args.force_yml)
+        opt = read_options(args.opt, args.force_yml)
         check_options(opt, command == 'train')
     except UnlearnError:
         if int(os.environ.get('RANK', 0)) == 0:

@@ -3,6 +3,7 @@
 A name ending in `!` must be there; OPEN takes anything. What a component takes is
 read from its own signature, so a new loss or architecture needs no line here.
 """
+import inspect
 import numbers
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -10,9 +11,11 @@ from typing import Any
 
 import torch
 from basicsr.models import lr_scheduler
+from basicsr.models.base_model import BaseModel
 from basicsr.utils.registry import ARCH_REGISTRY, LOSS_REGISTRY
 
 import basicsr_unlearn  # noqa: F401  registers the components
+from basicsr_unlearn.unlearning.parts import ANCHORS, EDITS, MASKS
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,12 @@ class Component:
     """A block whose `type` is looked up in `registry` and whose other keys go to it; `extra` keys are ours."""
     registry: Any
     extra: dict = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """One block of a `type` in `registry`, or a list of such blocks."""
+    registry: dict
 
 
 def number(above: float | None = None, at_least: float | None = None, below: float | None = None, whole=False) -> Value:
@@ -62,6 +71,9 @@ OPEN = Value('anything', lambda v: True)
 LOSS = Component(LOSS_REGISTRY)
 OPTIMIZERS = {name: getattr(torch.optim, name) for name in ('Adam', 'AdamW', 'Adamax', 'SGD', 'ASGD', 'RMSprop',
                                                             'Rprop')}
+# BasicSR 1.4.2 as released has Adam alone, its repository the others
+BASICSR_OPTIMIZERS = {name: optimizer for name, optimizer in OPTIMIZERS.items()
+                      if f"'{name}'" in inspect.getsource(BaseModel.get_optimizer)}
 SCHEDULERS = {'MultiStepLR': lr_scheduler.MultiStepRestartLR, 'MultiStepRestartLR': lr_scheduler.MultiStepRestartLR,
               'CosineAnnealingRestartLR': lr_scheduler.CosineAnnealingRestartLR}
 
@@ -74,10 +86,20 @@ SCHEDULE = {
 TRAIN = {
     'UnlearnModel': {
         **SCHEDULE,
+        'method': TEXT,                     # a preset of methods/, which stands for some of the keys below
         'optim_g!': Component({name: OPTIMIZERS[name] for name in ('Adam', 'AdamW', 'SGD')}),
         'forget_opt': LOSS,
         'retain_opt': Component(LOSS_REGISTRY, {'target': choice('gt', 'teacher')}),
         'adversarial_opt': LOSS,
+        'anchor_opt': Parts(ANCHORS),
+        'mask_opt': Parts(MASKS),
+        'edit_opt': Parts(EDITS),
+        'evidence_batches': whole(),
+        'proxy_opt': {'iters': whole(0), 'lr': number(above=0), 'seed': whole(0)},
+        'phases': LIST,
+        'dual_opt': {'retain_budget': number(at_least=0), 'step_size': number(above=0), 'start': number(at_least=0),
+                     'maximum': number(above=0)},
+        'conflict_opt': {'project': FLAG, 'max_ratio': or_empty(number(above=0))},
         'stop_opt': {
             'forget_psnr': either(choice('identity', 'retrained'), number(above=0)),   # dB
             'margin': number(),                                                       # dB
@@ -94,9 +116,17 @@ TRAIN = {
     },
     'SRModel': {
         **SCHEDULE,
-        'optim_g!': Component(OPTIMIZERS),
+        'optim_g!': Component(BASICSR_OPTIMIZERS),
         'pixel_opt': LOSS,
         'perceptual_opt': LOSS,
+    },
+    'AirNetModel': {
+        **SCHEDULE,
+        'optim_g!': Component(BASICSR_OPTIMIZERS),
+        'pixel_opt!': LOSS,
+        'contrast_opt!': LOSS,
+        'encoder_iter!': whole(0),
+        'patch_size!': whole(),
     },
 }
 TRAIN['SwinIRModel'] = TRAIN['SRModel']  # BasicSR's other models read more than is listed: there, names are not checked
@@ -107,6 +137,8 @@ VAL = {
     'suffix': or_empty(TEXT),              # must be there in a test that saves images, ~ for none
     'pbar': FLAG,
     'strips': whole(0),                    # images per data set in the before/after strips
+    'tile': or_empty(whole()),             # pixels; ~ for whole images. More on both in tiling.check_tile
+    'tile_overlap': whole(0),              # pixels
     'metrics': OPEN,                       # name -> component of METRIC_REGISTRY
 }
 METRIC_EXTRA = {'better': choice('higher', 'lower')}

@@ -13,12 +13,14 @@ from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, METRIC_REGIS
 
 import basicsr_unlearn  # noqa: F401  registers the components
 from basicsr_unlearn.errors import OptionError
+from basicsr_unlearn.models.tracking import ValidationTracking
 from basicsr_unlearn.option_grammar import (
     BASICSR_DATASET,
     BASICSR_DATASETS,
     BLOCKS,
     DATASET,
     FLAG,
+    LIST,
     MAPPING,
     METRIC_EXTRA,
     OPTIMIZERS,
@@ -30,11 +32,16 @@ from basicsr_unlearn.option_grammar import (
     TRAIN,
     TYPES,
     Component,
+    Parts,
     Value,
     either,
     number,
     or_empty,
+    whole,
 )
+from basicsr_unlearn.presets import expand_method
+from basicsr_unlearn.tiling import DEFAULT_OVERLAP, check_tile
+from basicsr_unlearn.unlearning.phases import check_phases
 
 
 def load_option_file(path: str) -> dict:
@@ -73,6 +80,7 @@ def check_options(opt: dict, is_train: bool) -> None:
     Raises:
         OptionError: the first option that is unknown, missing, of the wrong type, or out of range, by its full name.
     """
+    opt = expand_method(opt)
     strict = opt.get('model_type') in TRAIN
     _check_section(opt, TOP, '', strict)
     registered(MODEL_REGISTRY, opt['model_type'], 'model_type')
@@ -83,6 +91,7 @@ def check_options(opt: dict, is_train: bool) -> None:
         _check(metric, Component(METRIC_REGISTRY, METRIC_EXTRA), f'val.metrics.{name}')
     _check_datasets(opt['datasets'], is_train, strict)
     _check_gpu(opt)
+    _check_tiling(opt, strict)
     if is_train:
         for name in ('train', 'logger'):
             if not isinstance(opt.get(name), Mapping):
@@ -104,6 +113,11 @@ def _check(value: Any, spec: Any, where: str, strict: bool = True) -> None:
     elif isinstance(spec, Component):
         if value is not None:
             _check_component(value, spec, where)
+    elif isinstance(spec, Parts):
+        blocks = {where: value} if isinstance(value, Mapping) else {
+            f'{where}[{index}]': block for index, block in enumerate(value or [])}
+        for place, block in blocks.items():
+            _check_component(block, Component(spec.registry), place)
     elif not spec.accepts(value):
         raise OptionError(f'{where} is {_shown(value, spec.words)}.')
 
@@ -170,7 +184,7 @@ def _try_building(target: Any, arguments: dict, where: str) -> None:
         first = [[torch.nn.Parameter(torch.zeros(1))]]
     if target in SCHEDULERS.values():
         first = [torch.optim.SGD(*first, lr=1.0)]
-    if not first and not target.__module__.startswith('basicsr_unlearn.losses'):
+    if not first and not target.__module__.startswith(('basicsr_unlearn.losses', 'basicsr_unlearn.unlearning')):
         return
     try:
         target(*first, **arguments)
@@ -245,6 +259,21 @@ def _check_gpu(opt: dict) -> None:
             raise OptionError(f'datasets.{name}.prefetch_mode cuda needs pin_memory: true beside it.')
 
 
+def _check_tiling(opt: dict, strict: bool) -> None:
+    val = opt.get('val') or {}
+    if not val.get('tile'):
+        return
+    if not issubclass(registered(MODEL_REGISTRY, opt['model_type'], 'model_type'), ValidationTracking):
+        if strict:  # a model of another package may have tiles of its own
+            raise OptionError(f'val.tile has no effect on model_type: {opt["model_type"]}, which restores whole images '
+                              'only: take it out, or write model_type: UnlearnModel.')
+        return
+    try:
+        check_tile(val['tile'], val.get('tile_overlap', DEFAULT_OVERLAP))
+    except ValueError as error:
+        raise OptionError(f'val.{error}.') from error
+
+
 def _check_training(opt: dict) -> None:
     """Options of `train` that must agree with one another or with other sections."""
     train, data = opt['train'], opt['datasets']['train']
@@ -255,20 +284,28 @@ def _check_training(opt: dict) -> None:
     wandb = opt['logger'].get('wandb') or {}
     if wandb.get('project') and not opt['logger']['use_tb_logger']:
         raise OptionError('logger.wandb.project needs logger.use_tb_logger: true, which it mirrors.')
+    if opt['model_type'] == 'AirNetModel':
+        _check_airnet(opt)
     if opt['model_type'] != 'UnlearnModel':
         return
-    parts = [name for name in ('forget_opt', 'retain_opt', 'adversarial_opt') if train.get(name)]
+    parts = [name for name in ('forget_opt', 'retain_opt', 'adversarial_opt', 'anchor_opt') if train.get(name)]
     if not parts:
-        raise OptionError('train has no forget_opt, retain_opt or adversarial_opt: give at least one, as nothing would '
-                          'be learned or forgotten.')
+        raise OptionError('train has no forget_opt, retain_opt, adversarial_opt or anchor_opt: give at least one, as '
+                          'nothing would be learned or forgotten.')
     for name in parts:
-        if train[name].get('reduction') == 'none':
+        if name != 'anchor_opt' and train[name].get('reduction') == 'none':
             raise OptionError(f'train.{name}.reduction is none, not mean or sum: training needs one number.')
     uses_retain = [name for name in parts if name == 'retain_opt'
                    or (name == 'adversarial_opt' and train[name].get('source', 'retain') == 'retain')]
     if uses_retain and data['type'] == 'ForgetRetainDataset' and not (data.get('retain') or data.get('retain_from')):
         raise OptionError(f'train.{uses_retain[0]} needs retain samples: give datasets.train.retain, or retain_from: '
                           'forget_gt with retain_degradations.')
+    _check_phases(train, [name.removesuffix('_opt') for name in parts])
+    if train.get('dual_opt') and 'retain_opt' not in parts:
+        raise OptionError('train.dual_opt weighs the retain terms by what the retain batches lose: add a retain_opt.')
+    if train.get('conflict_opt') and (len(parts) == 1 or 'forget_opt' not in parts):
+        raise OptionError('train.conflict_opt needs a forget_opt and a term that holds the rest, whose gradients it '
+                          'reconciles.')
     stop = train.get('stop_opt') or {}
     if stop.get('forget_psnr') == 'retrained' and (stop.get('check') != 'val' or
                                                    not opt['path'].get('pretrain_network_retrained')):
@@ -280,6 +317,29 @@ def _check_training(opt: dict) -> None:
     if stop.get('check') == 'val' and ('forget' not in roles or not opt.get('val')):
         raise OptionError('train.stop_opt.check is val but no val_ data set has role: forget, or there is no val '
                           'section: add them, or write check: train.')
+
+
+def _check_airnet(opt: dict) -> None:
+    network, data, patch = opt['network_g'], opt['datasets']['train'], opt['train']['patch_size']
+    if network['type'] != 'AirNet':
+        raise OptionError(f'model_type AirNetModel trains AirNet, not network_g.type {network["type"]}: write '
+                          'model_type: SRModel.')
+    if data.get('gt_size') and patch > data['gt_size']:
+        raise OptionError(f'train.patch_size {patch} is larger than datasets.train.gt_size {data["gt_size"]}: lower '
+                          'it.')
+    if not opt['path'].get('pretrain_network_g') and 256 * network['batch_size'] % data['batch_size_per_gpu']:
+        raise OptionError("datasets.train.batch_size_per_gpu does not divide AirNet's queue of 256 * "
+                          'network_g.batch_size keys: make the two equal.')
+
+
+def _check_phases(train: dict, terms: list[str]) -> None:
+    for index, phase in enumerate(train.get('phases') or []):
+        _check_section(phase, {'terms!': LIST, 'iters': or_empty(whole())}, f'train.phases[{index}]')
+    if train.get('phases'):
+        try:
+            check_phases(train['phases'], terms)
+        except ValueError as error:
+            raise OptionError(f'train.phases: {error}.') from error
 
 
 def registered(registry: Any, name: Any, where: str) -> Any:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 from basicsr_unlearn.unlearning.ascent import Criterion, check_choice, check_criterion, check_number, sample_loss
-from basicsr_unlearn.unlearning.attacks import attack_settings, eval_mode, pgd
+from basicsr_unlearn.unlearning.attacks import CarriedPerturbation, attack_settings, eval_mode, pgd
 
 
 def _check(settings: Mapping[str, Any], target: str) -> None:
@@ -18,6 +18,13 @@ def _check(settings: Mapping[str, Any], target: str) -> None:
         raise ValueError("attack random_start must be true with attack network 'teacher' and target 'teacher': the "
                          'distance to the clean output has no gradient at the clean input, so the attack would stand '
                          'still.')
+
+
+def _require(target: str, gt: Tensor | None, teacher_net: nn.Module | None, attacks_teacher: bool = False) -> None:
+    if target == 'gt' and gt is None:
+        raise ValueError("AdversarialRetainLoss with target 'gt' needs gt, the ground truth.")
+    if (attacks_teacher or target == 'teacher') and teacher_net is None:
+        raise ValueError("AdversarialRetainLoss with target or attack network 'teacher' needs teacher_net.")
 
 
 def adversarial_input(net: nn.Module, lq: Tensor, gt: Tensor | None = None, teacher_net: nn.Module | None = None,
@@ -42,7 +49,7 @@ def adversarial_input(net: nn.Module, lq: Tensor, gt: Tensor | None = None, teac
         gt: (b, c, h', w'), ground truth, for target 'gt'.
         criterion: see `sample_loss`.
         target, generator: see `adversarial_retain_loss`.
-        attack: see `attack_settings`; type 'none' returns lq.
+        attack: see `attack_settings`; type 'none' returns lq, 'carried' is for `adversarial_retain_loss`.
 
     Returns:
         (b, c, h, w) in [0, 1], detached.
@@ -57,10 +64,9 @@ def adversarial_input(net: nn.Module, lq: Tensor, gt: Tensor | None = None, teac
     _check(settings, target)
     moves = settings['type'] != 'none'
     on_teacher = moves and settings['network'] == 'teacher'
-    if target == 'gt' and gt is None:
-        raise ValueError("AdversarialRetainLoss with target 'gt' needs gt, the ground truth.")
-    if (on_teacher or target == 'teacher') and teacher_net is None:
-        raise ValueError("AdversarialRetainLoss with target or attack network 'teacher' needs teacher_net.")
+    _require(target, gt, teacher_net, on_teacher)
+    if settings['type'] == 'carried':
+        raise ValueError('attack type carried goes on from step to step: give a CarriedPerturbation as `carried`.')
     if not moves:
         return lq.detach()
     attacked = teacher_net if on_teacher else net
@@ -85,18 +91,21 @@ def adversarial_input(net: nn.Module, lq: Tensor, gt: Tensor | None = None, teac
 
 def adversarial_retain_loss(net: nn.Module, lq: Tensor, gt: Tensor | None = None, teacher_net: nn.Module | None = None,
                             criterion: Criterion = 'l1', target: str = 'gt', attack: Mapping[str, Any] | None = None,
-                            generator: torch.Generator | None = None) -> Tensor:
+                            generator: torch.Generator | None = None, carried: CarriedPerturbation | None = None
+                            ) -> Tensor:
     """Mean of criterion(net(x_adv), goal), with x_adv from `adversarial_input`.
 
     Args:
         net: the network that is unlearning, (b, c, h, w) -> (b, c, h', w'); used in the mode it is in.
         lq: (b, c, h, w), degraded input, pixel values in [0, 1].
         gt: (b, c, h', w'), ground truth, the goal for target 'gt'.
-        teacher_net: frozen original network; for target 'teacher' the goal is teacher_net(x_adv), without gradient.
+        teacher_net: frozen original network; for target 'teacher' the goal is teacher_net(x_adv).
         criterion: see `sample_loss`.
         target: 'gt' or 'teacher'.
         attack: see `attack_settings`; None is the default attack, type 'none' holds lq itself.
         generator: source of the attack's random start.
+        carried: moves lq instead of an attack, and is moved on by this loss's backward pass. It costs no pass, except
+            for target 'teacher' a backward pass through the teacher that skips the weights.
 
     Returns:
         Scalar.
@@ -107,11 +116,17 @@ def adversarial_retain_loss(net: nn.Module, lq: Tensor, gt: Tensor | None = None
     Source: gradient ascent forgets, 'the adversarial sample maintains the performance' (arXiv 2409.00685, abstract);
     L2UL (arXiv 2301.11578) for the idea. Goal and loss for restoration: our choice.
     """
-    x_adv = adversarial_input(net, lq, gt, teacher_net, criterion, target, attack, generator)
+    if carried is None:
+        x_adv = adversarial_input(net, lq, gt, teacher_net, criterion, target, attack, generator)
+    else:
+        _require(target, gt, teacher_net)
+        x_adv = carried(lq, net, generator)
     goal = gt
     if target == 'teacher':
-        with eval_mode(teacher_net), torch.no_grad():
-            goal = teacher_net(x_adv)
+        with eval_mode(teacher_net), torch.set_grad_enabled(carried is not None and torch.is_grad_enabled()):
+            # the perturbation has to know that the goal moves with the input; the teacher's weights need no gradient
+            weights = {name: p.detach() for name, p in teacher_net.named_parameters()}
+            goal = torch.func.functional_call(teacher_net, weights, x_adv)
     return sample_loss(net(x_adv), goal, criterion).mean()
 
 
@@ -120,6 +135,7 @@ class AdversarialRetainLoss(nn.Module):
     """Module form of `adversarial_retain_loss`, scaled by `loss_weight` (0 or above).
 
     `source` ('retain' or 'forget') says which stream the caller feeds; L2UL has only forget samples.
+    With attack type 'carried' the perturbation is a part of the state.
     `needs_gt` and `needs_teacher` tell which inputs are used.
     """
 
@@ -133,6 +149,10 @@ class AdversarialRetainLoss(nn.Module):
         self.target = target
         self.attack = attack_settings(attack)
         _check(self.attack, target)
+        if self.attack['type'] == 'carried':
+            self.carried = CarriedPerturbation(*(self.attack[key] for key in ('eps', 'step_size', 'random_start')))
+        else:
+            self.carried = None
         self.source = source
         self.loss_weight = loss_weight
         self.needs_gt = target == 'gt'
@@ -142,4 +162,4 @@ class AdversarialRetainLoss(nn.Module):
     def forward(self, net: nn.Module, lq: Tensor, gt: Tensor | None = None, teacher_net: nn.Module | None = None,
                 generator: torch.Generator | None = None) -> Tensor:
         return self.loss_weight * adversarial_retain_loss(
-            net, lq, gt, teacher_net, self.criterion, self.target, self.attack, generator)
+            net, lq, gt, teacher_net, self.criterion, self.target, self.attack, generator, self.carried)

@@ -8,7 +8,7 @@ import torch
 from basicsr.utils import get_root_logger
 from basicsr.utils.dist_util import master_only
 
-from basicsr_unlearn.checkpoint import check_fit, read_weights, resolve_checkpoint, write_atomically
+from basicsr_unlearn.checkpoint import check_fit, fits, read_weights, resolve_checkpoint, write_atomically
 from basicsr_unlearn.errors import CheckpointError, TrainingError
 
 
@@ -50,7 +50,7 @@ class Checkpointing:
         if not strict:
             own = net.state_dict()
             weights = OrderedDict((name, weight) for name, weight in weights.items()
-                                  if name in own and own[name].shape == weight.shape)
+                                  if name in own and fits(net, name, own[name].shape, weight.shape))
         check_fit(net, weights, path)
         net.load_state_dict(weights)
 
@@ -113,7 +113,9 @@ class Checkpointing:
                                 'original_digest': self.original_digest, 'manual_seed': self.opt['manual_seed'],
                                 'ema': self.ema_decay > 0, 'references': self.references,
                                 'stop_rule': self.stop_rule.state_dict() if self.stop_rule else None,
-                                'grad_cosine': float(self.grad_cosine)}}
+                                'grad_cosine': float(self.grad_cosine),
+                                'dual_weight': self.dual.value if self.dual else None,
+                                'losses': {term: loss.state_dict() for term, loss in self.losses.items()}}}
         write_atomically(state, osp.join(self.opt['path']['training_states'], f'{current_iter}.state'))
 
     def resume_training(self, resume_state: dict) -> None:
@@ -140,6 +142,10 @@ class Checkpointing:
             self.load_network(self.net_g_ema, self.opt['path']['pretrain_network_g'])
         if self.stop_rule and state['stop_rule']:
             self.stop_rule.load_state_dict(state['stop_rule'])
+        if self.dual and state['dual_weight'] is not None:
+            self.dual.value = state['dual_weight']
+        for term, loss in self.losses.items():
+            loss.load_state_dict(state['losses'].get(term, {}), strict=False)
         self.references = state['references']
         self.grad_cosine = torch.tensor(state['grad_cosine'], device=self.device)
         self.iteration = resume_state['iter']

@@ -13,37 +13,46 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from basicsr_unlearn.compat import wrap_ddp
 from basicsr_unlearn.errors import OptionError, TrainingError
 from basicsr_unlearn.models.checkpointing import Checkpointing, weights_digest
+from basicsr_unlearn.models.preparing import Preparing
 from basicsr_unlearn.models.stopping import Stopping
 from basicsr_unlearn.models.tracking import ValidationTracking
+from basicsr_unlearn.presets import expand_method
 from basicsr_unlearn.unlearning.attacks import eval_mode
-from basicsr_unlearn.unlearning.gradients import gradient_cosine
+from basicsr_unlearn.unlearning.dual import DualWeight
+from basicsr_unlearn.unlearning.gradients import gradient_cosine, reconcile
 from basicsr_unlearn.unlearning.images import batch_psnr, degraded_as_output
+from basicsr_unlearn.unlearning.phases import check_phases, phase_terms
 
 OPTIMIZERS = {'Adam': torch.optim.Adam, 'AdamW': torch.optim.AdamW, 'SGD': torch.optim.SGD}
 STREAMS = ('forget', 'retain')
 
 
 @MODEL_REGISTRY.register()
-class UnlearnModel(ValidationTracking, Stopping, Checkpointing, SRModel):
+class UnlearnModel(ValidationTracking, Stopping, Checkpointing, Preparing, SRModel):
     """Unlearns a forget set with any registered network and any registered losses.
 
-    One step minimises `forget_opt(net(forget_lq)) + retain_opt(net(retain_lq)) + adversarial_opt(net, ...)`; each
-    term may be left out. Options of `train:` are described in options/unlearn_haze.yml.
+    One step minimises `forget_opt(net(forget_lq)) + retain_opt(net(retain_lq)) + adversarial_opt(net, ...) +
+    anchor_opt(weights)`; each term may be left out, or take turns with others (`phases`). Options of `train:` are
+    described in options/unlearn_haze.yml and options/README.md.
 
     The teacher is a frozen copy of the original network. On a resume it is read again from the original's file, never
     from the half-unlearned weights. Each step draws its random numbers from a stream of its own, set by `manual_seed`,
     rank and iteration, so that a resumed run repeats the uninterrupted one bit for bit on the CPU.
 
     New here: settings and the step. In mixins: validation (ValidationTracking), the stop rule (Stopping), files and
-    resume (Checkpointing). Inherited from SRModel: construction, schedulers.
+    resume (Checkpointing), edits, masks and anchors (Preparing). Inherited from SRModel: construction, schedulers.
     """
 
     # ---------------------------------------------------------------- settings
 
+    def __init__(self, opt: dict):
+        super().__init__(expand_method(opt))  # for BasicSR's own entry point; ours has done it
+
     def model_to_device(self, net: torch.nn.Module) -> torch.nn.Module:
         if not self.opt['dist']:
             return super().model_to_device(net)
-        return wrap_ddp(net.to(self.device), self.device, self.opt.get('find_unused_parameters', False))
+        unused = self.opt.get('find_unused_parameters', False) or bool(getattr(net, 'dead_parameters', ()))
+        return wrap_ddp(net.to(self.device), self.device, unused)
 
     def init_training_settings(self) -> None:
         train_opt = self.opt['train']
@@ -61,14 +70,21 @@ class UnlearnModel(ValidationTracking, Stopping, Checkpointing, SRModel):
 
         self.losses = {term: self._build_loss(term, train_opt[f'{term}_opt'])
                        for term in (*STREAMS, 'adversarial') if train_opt.get(f'{term}_opt')}
-        if not self.losses:
-            raise OptionError('train has none of forget_opt, retain_opt and adversarial_opt: there is nothing to do.')
+        self.set_up_parts(train_opt)
+        if not self.terms and not self.parts['edit']:
+            raise OptionError('train has none of forget_opt, retain_opt, adversarial_opt and anchor_opt: there is '
+                              'nothing to do.')
+        self.phases = train_opt.get('phases') or [{'terms': self.terms}]
+        check_phases(self.phases, self.terms)
+        self.dual = DualWeight(**train_opt['dual_opt']) if train_opt.get('dual_opt') else None
+        self.conflict = train_opt.get('conflict_opt')
         self.retain_target = (train_opt.get('retain_opt') or {}).get('target') or 'gt'
         self.amp = train_opt.get('amp') == 'bf16'
         self.grad_clip = train_opt.get('grad_clip') or float('inf')
         self.conflict_freq = train_opt.get('conflict_freq') or 0
         # networks with batch normalisation must not see forget and retain samples in one batch
-        self.joint_forward = not any(isinstance(module, _BatchNorm) for module in self.net_g.modules())
+        self.joint_forward = (not any(isinstance(module, _BatchNorm) for module in self.net_g.modules())
+                              and not train_opt.get('conflict_opt'))  # two gradients: each through its own half
         self.set_up_stop_rule(train_opt.get('stop_opt'))
         self.log_dict = OrderedDict()
         self.grad_cosine = torch.zeros((), device=self.device)
@@ -76,6 +92,11 @@ class UnlearnModel(ValidationTracking, Stopping, Checkpointing, SRModel):
         self.net_g.train()
         self.setup_optimizers()
         self.setup_schedulers()
+
+    @property
+    def terms(self) -> list[str]:
+        """The terms of the objective by name."""
+        return [*self.losses, *(['anchor'] if self.anchors is not None else [])]
 
     def _frozen_copy(self) -> torch.nn.Module:
         """A copy of the network that never trains."""
@@ -117,32 +138,66 @@ class UnlearnModel(ValidationTracking, Stopping, Checkpointing, SRModel):
         if self.stop_now(current_iter):
             return
         self._check_streams()
+        self.prepare()
         torch.manual_seed(step_seed(self.opt['manual_seed'], self.opt['rank'], current_iter))
         self.optimizer_g.zero_grad(set_to_none=True)
-        active = [term for term in self.losses if not (term == 'forget' and self.holding)]
+        active = [term for term in phase_terms(self.phases, current_iter) if not (term == 'forget' and self.holding)]
         with_cosine = (self.conflict_freq and (current_iter - 1) % self.conflict_freq == 0
                        and 'forget' in self.losses and len(self.losses) > 1)
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.amp):
             outputs = self._outputs({*active, 'forget'} if with_cosine else set(active))
-            losses, scores = self._losses(outputs)
+            losses, scores = self._losses(outputs, active)
         if with_cosine:
             rest = sum(loss for term, loss in losses.items() if term != 'forget')
             self.grad_cosine = gradient_cosine(losses['forget'], rest, self._trainable())
-        total = sum(losses[term] for term in active)
-        total.backward()
+        total = self._backward(losses, active)
+        self.mask_gradients()
         norm = torch.nn.utils.clip_grad_norm_(self._trainable(), self.grad_clip)
         self._require_finite(total, norm, current_iter)
         self.optimizer_g.step()
         self.iteration = current_iter
         if self.ema_decay > 0:
             self.model_ema(decay=self.ema_decay)
+        self.restore_masked_weights()
+        self._observe_dual(scores)
 
         log = OrderedDict((f'l_{term}', loss.detach().float()) for term, loss in losses.items())
         log.update(scores, grad_norm=norm.detach().float())
         if self.conflict_freq:
             log['grad_cosine'] = self.grad_cosine
+        if self.dual:
+            log['dual_weight'] = torch.tensor(self.dual.value, device=self.device)
         self.log_dict = self.reduce_loss_dict(log)
         self.observe_batch(scores)
+
+    def _backward(self, losses: dict[str, torch.Tensor], active: list[str]) -> torch.Tensor:
+        """Fill the gradients of the weights; the sum of the active terms."""
+        weight = self.dual.value if self.dual else 1.0
+        terms = {term: losses[term] * weight if term in ('retain', 'adversarial') else losses[term] for term in active}
+        total = sum(terms.values())
+        rest = sum(loss for term, loss in terms.items() if term != 'forget')
+        if self.conflict is None or 'forget' not in terms or len(terms) == 1:
+            total.backward()
+        else:
+            weights = self._trainable()
+            pair = [torch.autograd.grad(goal, weights, retain_graph=True, materialize_grads=True, allow_unused=True)
+                    for goal in (terms['forget'], rest)]
+            for p, gradient in zip(weights, reconcile(*pair, **self.conflict)):
+                p.grad = gradient
+        if self.opt['dist'] and self.conflict is not None:  # DistributedDataParallel was passed by
+            for p in self._trainable():
+                torch.distributed.all_reduce(p.grad)
+                p.grad /= self.opt['world_size']
+        return total
+
+    def _observe_dual(self, scores: dict[str, torch.Tensor]) -> None:
+        if self.dual is None or 'psnr_retain_original' not in scores:
+            return
+        drop = (scores['psnr_retain_original'] - scores['psnr_retain']).double()
+        if self.opt['dist']:
+            torch.distributed.all_reduce(drop)
+            drop /= self.opt['world_size']
+        self.dual.observe(float(drop))
 
     def _check_streams(self) -> None:
         """Raise OptionError if the data lack a stream that a term or the stop rule needs."""
@@ -159,6 +214,10 @@ class UnlearnModel(ValidationTracking, Stopping, Checkpointing, SRModel):
             if stream not in given:
                 raise OptionError(f'train.{name} has no data: datasets.train gives no {stream} stream.')
 
+    def _step_net(self) -> torch.nn.Module:
+        """The network for the passes of a step; DistributedDataParallel could not follow two separate gradients."""
+        return self.net_g if self.conflict is None else self.get_bare_model(self.net_g)
+
     def _trainable(self) -> list[torch.nn.Parameter]:
         return [p for p in self.net_g.parameters() if p.requires_grad]
 
@@ -169,20 +228,22 @@ class UnlearnModel(ValidationTracking, Stopping, Checkpointing, SRModel):
             trained: terms that need a gradient; other outputs are without.
         """
         wanted = {stream: self.batch[f'{stream}_lq'] for stream in STREAMS
-                  if stream in self.losses or self.observes(stream)}
+                  if stream in trained or self.observes(stream)}
         inputs = {stream: lq for stream, lq in wanted.items() if stream in trained}
+        trained_net = self._step_net()
         if self.joint_forward and len({lq.shape[1:] for lq in inputs.values()}) == 1:
-            joint = self.net_g(torch.cat(list(inputs.values())))
+            joint = trained_net(torch.cat(list(inputs.values())))
             outputs = dict(zip(inputs, joint.split([len(lq) for lq in inputs.values()])))
         else:
-            outputs = {stream: self.net_g(lq) for stream, lq in inputs.items()}
+            outputs = {stream: trained_net(lq) for stream, lq in inputs.items()}
         net = self.get_bare_model(self.net_g)
         for stream in wanted.keys() - inputs.keys():
             with eval_mode(net), torch.no_grad():
                 outputs[stream] = net(wanted[stream])
         return {stream: output.float() for stream, output in outputs.items()}
 
-    def _losses(self, outputs: dict[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    def _losses(self, outputs: dict[str, torch.Tensor], active: list[str]
+                ) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
         """The terms of the objective, and scores in dB for the log and the stop rule."""
         batch, losses, scores = self.batch, {}, {}
         if 'forget' in outputs:
@@ -191,23 +252,34 @@ class UnlearnModel(ValidationTracking, Stopping, Checkpointing, SRModel):
             scores['psnr_forget_input'] = batch_psnr(degraded_as_output(lq, gt), gt)
             if 'forget' in self.losses:
                 loss = self.losses['forget']
-                extra = {'lq': lambda: lq, 'teacher': lambda: self._teach(lq)}
+                extra = {'lq': lambda: lq, 'teacher': lambda: self._teach(lq), 'proxy': lambda: self._ask_proxy(lq),
+                         'net': self._step_net, 'teacher_net': lambda: self.teacher}
                 losses['forget'] = in_one(loss(outputs['forget'], gt, **{name: extra[name]() for name in extra
                                                                          if takes(loss, name)}))
         if 'retain' in outputs:
             lq, gt = batch['retain_lq'], batch['retain_gt']
-            taught = self._teach(lq) if self.retain_target == 'teacher' or self.observes('retain') else None
+            with_teacher = self.retain_target == 'teacher' or self.observes('retain') or self.dual
+            taught = self._teach(lq) if with_teacher else None
             scores['psnr_retain'] = batch_psnr(outputs['retain'], gt)
             if taught is not None:
                 scores['psnr_retain_original'] = batch_psnr(taught, gt)
             if 'retain' in self.losses:
                 losses['retain'] = in_one(self.losses['retain'](outputs['retain'],
                                                                 taught if self.retain_target == 'teacher' else gt))
-        if 'adversarial' in self.losses:
+        if 'adversarial' in active:
             loss = self.losses['adversarial']
             stream = getattr(loss, 'source', 'retain')
-            losses['adversarial'] = loss(self.net_g, batch[f'{stream}_lq'], batch[f'{stream}_gt'], self.teacher)
+            losses['adversarial'] = loss(self._step_net(), batch[f'{stream}_lq'], batch[f'{stream}_gt'], self.teacher)
+        if 'anchor' in active:
+            net = self.get_bare_model(self.net_g)
+            losses['anchor'] = sum(anchor(net) for anchor in self.anchors)
         return losses, scores
+
+    def _ask_proxy(self, lq: torch.Tensor) -> torch.Tensor:
+        if self.proxy is None:
+            raise OptionError('train.forget_opt asks for the proxy network: add train.proxy_opt.')
+        with torch.no_grad():
+            return self.proxy(lq).float()
 
     @torch.no_grad()
     def _teach(self, lq: torch.Tensor) -> torch.Tensor:

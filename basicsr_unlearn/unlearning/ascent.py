@@ -16,6 +16,7 @@ CHARBONNIER_EPS = 1e-3  # our choice: a quarter of one grey level of 255
 # reference, 0.15 once the loss has risen by 0.05 and 0.01 at 0.1, which is about what noise and rain add to an image.
 # The 0.1 of the language-model papers belongs to log-likelihoods: here it would bound nothing.
 DEFAULT_BETA = 50.0
+DEFAULT_FOCUS = 0.5  # SFR-on (NeurIPS 2024), released code for CIFAR-10; 0.6 for TinyImageNet
 
 CRITERIA: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     'l1': lambda pred, target: (pred - target).abs(),
@@ -23,7 +24,7 @@ CRITERIA: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     'mse': lambda pred, target: (pred - target).square(),
     'charbonnier': lambda pred, target: ((pred - target).square() + CHARBONNIER_EPS**2).sqrt(),
 }
-BOUNDS = ('none', 'identity', 'margin', 'npo', 'simnpo')
+BOUNDS = ('none', 'adaptive', 'identity', 'margin', 'npo', 'simnpo')
 NEEDS_REFERENCE = ('identity', 'npo')
 NEEDS_MARGIN = ('margin', 'simnpo')
 NEEDS_BETA = ('npo', 'simnpo')
@@ -55,8 +56,10 @@ def check_criterion(criterion: Criterion) -> None:
         check_choice('criterion', criterion, CRITERIA)
 
 
-def check_bound(bound: str | None, margin: float | None = None, beta: float | None = None) -> None:
-    """Raise ValueError unless `bound` is known and `margin` and `beta` are given exactly where it can use them."""
+def check_bound(bound: str | None, margin: float | None = None, beta: float | None = None, focus: float | None = None
+                ) -> None:
+    """Raise ValueError unless `bound` is known, and `margin`, `beta` and `focus` are given only where it can use them.
+    """
     bound = bound or 'none'
     check_choice('bound', bound, BOUNDS)
     if bound in NEEDS_MARGIN:
@@ -69,6 +72,10 @@ def check_bound(bound: str | None, margin: float | None = None, beta: float | No
         if bound not in NEEDS_BETA:
             raise ValueError(f"beta has no effect with bound '{bound}': remove it or use bound 'npo' or 'simnpo'.")
         check_number('beta', beta, exclusive=True)
+    if focus is not None:
+        if bound != 'adaptive':
+            raise ValueError(f"focus has no effect with bound '{bound}': remove it or use bound 'adaptive'.")
+        check_number('focus', focus)
 
 
 def sample_loss(pred: Tensor, target: Tensor, criterion: Criterion = 'l1') -> Tensor:
@@ -97,13 +104,14 @@ def sample_loss(pred: Tensor, target: Tensor, criterion: Criterion = 'l1') -> Te
 
 
 def bounded_ascent(loss: Tensor, bound: str | None = 'none', reference: Tensor | None = None,
-                   margin: float | None = None, beta: float | None = None) -> Tensor:
+                   margin: float | None = None, beta: float | None = None, focus: float | None = None) -> Tensor:
     """What to minimise so that the forget loss l rises, and where that ends, for each sample by itself.
 
     ==========  =============================================  ========================================================
     bound       value                                          the push |d value / d l| and where it ends
     ==========  =============================================  ========================================================
     'none'      -l                                             1, never ends
+    'adaptive'  -w l, w ~ 1 / l^focus, of mean 1               w: the batch's least forgotten most, never ends
     'identity'  max(l_id - l, 0)                               1 while l < l_id, then 0
     'margin'    max(margin - l, 0)                             1 while l < margin, then 0
     'npo'       -(2 / beta) log sigmoid(beta (l - l_ref))      2 sigmoid(-beta (l - l_ref)): 1 at l_ref, then fades
@@ -116,24 +124,27 @@ def bounded_ascent(loss: Tensor, bound: str | None = 'none', reference: Tensor |
     beyond: the constant l_id only shifts the value, the maximum ends it. A sample on which the original is already no
     better than its input is never pushed.
 
+    'adaptive' spreads the push over the batch: w is constant for the gradient, and alone in its batch a sample has 1.
+
     Args:
         loss: (b,), forget loss of each sample (see `sample_loss`).
         bound: one of the above; None is 'none'.
         reference: (b,), l_id for 'identity', the original network's loss l_ref for 'npo'; carries no gradient.
         margin: for 'margin' and 'simnpo', in units of the loss.
         beta: for 'npo' and 'simnpo', in units of 1 / loss; None is 50 (our choice, see `DEFAULT_BETA`).
+        focus: for 'adaptive', 0 or above; 0 pushes all alike; None is 0.5 (see `DEFAULT_FOCUS`).
 
     Returns:
-        (b,), never rising with the loss; 0 or above unless the bound is 'none'.
+        (b,); 0 or above unless the bound is 'none' or 'adaptive'.
 
     Raises:
-        ValueError: bound unknown, its reference or margin missing or of another shape, margin or beta without effect.
+        ValueError: bound unknown, its reference or margin missing or of another shape, an argument without effect.
 
     Source: -l, gradient ascent (L2UL, arXiv 2301.11578; arXiv 2409.00685, abstract). npo, simnpo: the losses of the
     same names in open-unlearning (arXiv 2404.05868, 2410.07163), with the restoration loss for the negative
-    log-likelihood. identity, margin: our choice.
+    log-likelihood. adaptive: SFR-on (NeurIPS 2024), `AdaptiveLoss` of its code. identity, margin: our choice.
     """
-    check_bound(bound, margin, beta)
+    check_bound(bound, margin, beta, focus)
     bound = bound or 'none'
     beta = DEFAULT_BETA if beta is None else beta
     if bound in NEEDS_REFERENCE:
@@ -147,6 +158,9 @@ def bounded_ascent(loss: Tensor, bound: str | None = 'none', reference: Tensor |
         end = margin
     if bound == 'none':
         return -loss
+    if bound == 'adaptive':
+        weight = 1 / (loss.detach() ** (DEFAULT_FOCUS if focus is None else focus) + 1e-15)  # finite at loss 0
+        return -weight / weight.mean() * loss
     if bound in ('identity', 'margin'):
         return F.relu(end - loss)
     return -2 / beta * F.logsigmoid(beta * (loss - end))

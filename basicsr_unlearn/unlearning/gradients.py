@@ -1,5 +1,5 @@
-"""How the gradients of two goals agree."""
-from collections.abc import Iterable
+"""How the gradients of two goals agree, and how they are brought to agree."""
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -28,3 +28,31 @@ def gradient_cosine(first: Tensor, second: Tensor, parameters: Iterable[Tensor])
     # roots first: the product of two squared norms leaves the range of float32 long before the norms do
     length = norm_first.sqrt() * norm_second.sqrt()
     return dot / length if length > 0 else torch.zeros_like(length)
+
+
+def reconcile(forget: Sequence[Tensor], retain: Sequence[Tensor], project: bool = True, max_ratio: float | None = None
+              ) -> list[Tensor]:
+    """One gradient from the two of forgetting and retaining, so that the first does not undo the second.
+
+    Args:
+        forget, retain: gradients by parameter.
+        project: where the two conflict (negative product), take out of the forget gradient what points against the
+            retain gradient: PCGrad (Yu et al., NeurIPS 2020, arXiv 2001.06782), one-sided, since forgetting has to give
+            way (our choice).
+        max_ratio: largest norm of the forget gradient, as a multiple of the retain gradient's; None for no limit
+            (our choice). Without effect while the retain gradient is zero, as in the first step, when the network
+            still agrees with its teacher.
+
+    Returns:
+        Their sum, by parameter.
+    """
+    dot = sum((f * r).sum() for f, r in zip(forget, retain))
+    retain_square = sum(r.square().sum() for r in retain)
+    if retain_square > 0:
+        if project and dot < 0:
+            forget = [f - dot / retain_square * r for f, r in zip(forget, retain)]
+        if max_ratio is not None:
+            norm = sum(f.square().sum() for f in forget).sqrt()
+            scale = (max_ratio * retain_square.sqrt() / norm.clamp_min(1e-30)).clamp(max=1)
+            forget = [f * scale for f in forget]
+    return [f + r for f, r in zip(forget, retain)]

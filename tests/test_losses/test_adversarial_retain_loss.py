@@ -139,7 +139,62 @@ def test_a_data_parallel_wrapper_is_passed_by():
     assert torch.equal(adversarial_input(wrapped, lq, gt, attack=attack), expected)
 
 
+def test_carried_reaches_what_one_step_reaches_by_hand():
+    # |0.5 x - 0.3| with x = 0.4 is 0.1 and grows as x falls: 0.15 at 0.3, one backward pass later
+    loss = AdversarialRetainLoss(attack={'type': 'carried', 'eps': 0.1, 'step_size': 0.1, 'random_start': False})
+    net, values = Scale(0.5), []
+    for _ in range(2):
+        value = loss(net, flat(0.4), flat(0.3))
+        value.backward()
+        values.append(value.item())
+    assert values == pytest.approx([0.1, 0.15])
+    assert torch.allclose(loss.state_dict()['carried.delta'], flat(-0.1))
+
+
+def test_carried_drives_student_and_teacher_apart_by_hand():
+    # |0.5 x - x| grows with x, though |0.5 x - 0.4| with the teacher's output held fixed would fall
+    loss = AdversarialRetainLoss(target='teacher', attack={'type': 'carried', 'eps': 0.1, 'random_start': False})
+    net, teacher, values = Scale(0.5), Scale(1.0), []
+    for _ in range(2):
+        value = loss(net, flat(0.4), teacher_net=teacher)
+        net.factor.grad = None
+        value.backward()
+        values.append(value.item())
+    assert values == pytest.approx([0.2, 0.25])
+    assert net.factor.grad.item() == pytest.approx(-0.5)  # d |f x - x| / d f = -x, as with a fixed goal
+    assert teacher.factor.grad is None and teacher.factor.requires_grad
+
+
+@pytest.mark.parametrize('target', ['gt', 'teacher'])
+def test_carried_takes_no_pass_of_its_own(target):
+    net, teacher, calls = net_with_batchnorm(0).train(), net_with_batchnorm(1).eval().requires_grad_(False), []
+    net.register_forward_hook(lambda *_: calls.append('student'))
+    teacher.register_forward_hook(lambda *_: calls.append('teacher'))
+    loss = AdversarialRetainLoss(target=target, attack={'type': 'carried'})
+    loss(net, *pair(), teacher).backward()
+    assert sorted(calls) == (['student'] if target == 'gt' else ['student', 'teacher'])
+
+
+@pytest.mark.parametrize('target', ['gt', 'teacher'])
+def test_carried_raises_the_loss_of_the_batches_to_come(target):
+    net, teacher = net_with_batchnorm(0).eval(), net_with_batchnorm(1).eval().requires_grad_(False)
+    loss = AdversarialRetainLoss(target=target, attack={'type': 'carried', 'eps': 8 / 255})
+    torch.manual_seed(0)
+    for seed in range(20):
+        loss(net, *pair(seed), teacher).backward()
+    lq, gt = pair(99)
+    plain, random = (AdversarialRetainLoss(target=target, attack=attack)(net, lq, gt, teacher) for attack in (
+        NONE, {'type': 'pgd', 'eps': 8 / 255, 'steps': 1, 'step_size': 1e-9}))
+    assert loss(net, lq, gt, teacher) > plain + 2 * abs(random - plain)
+
+
+def test_the_function_alone_cannot_carry():
+    with pytest.raises(ValueError, match='carried goes on from step to step'):
+        adversarial_input(Scale(0.5), flat(0.4), flat(0.3), attack={'type': 'carried'})
+
+
 @pytest.mark.parametrize('target, attack, gt, teacher', [
+    ('gt', {'type': 'carried'}, True, False), ('teacher', {'type': 'carried'}, False, True),
     ('gt', None, True, False), ('gt', {'network': 'teacher'}, True, True),
     ('gt', {'type': 'none', 'network': 'teacher'}, True, False),
     ('teacher', None, False, True), ('teacher', NONE, False, True)])

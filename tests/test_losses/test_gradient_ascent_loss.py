@@ -45,6 +45,32 @@ def test_margin_and_simnpo_by_hand():
     assert value == pytest.approx(0.2 * math.log(2))
 
 
+def test_adaptive_by_hand():
+    # losses 0.1 and 0.4, focus 0.5: weights in the ratio 2 : 1, that is 4/3 and 2/3
+    loss = GradientAscentLoss(bound='adaptive', reduction='none')
+    assert loss(flat(0.5, 0.8), flat(0.4, 0.4)).tolist() == pytest.approx([-0.4 / 3, -0.8 / 3], rel=1e-4)
+    assert GradientAscentLoss(bound='adaptive', focus=0.0)(flat(0.5, 0.8), flat(0.4, 0.4)).item() == pytest.approx(-.25)
+
+
+def test_away_from_the_teacher_by_hand():
+    pred, gt, teacher, lq = flat(0.5), flat(0.9), flat(0.3), flat(0.1)
+    assert GradientAscentLoss(away_from='teacher')(pred, gt, teacher=teacher).item() == pytest.approx(-0.2, abs=2e-6)
+    # as far from the teacher as the degraded input is: 0.2 all told, none of it left
+    loss = GradientAscentLoss(away_from='teacher', bound='identity')
+    assert loss(flat(0.4), gt, lq, teacher).item() == pytest.approx(0.1, abs=5e-6)
+    assert loss(pred, gt, lq, teacher).item() == pytest.approx(0, abs=5e-6)
+    # the original is at distance 0 from itself
+    loss = GradientAscentLoss(away_from='teacher', bound='npo', beta=10.0)
+    assert loss(pred, gt, teacher=teacher).item() == pytest.approx(0.2 * math.log(1 + math.exp(-2)), rel=1e-4)
+
+
+@pytest.mark.parametrize('gt, direction', [(0.9, 1), (0.1, -1)])
+def test_a_network_that_agrees_with_its_teacher_leaves_the_ground_truth(gt, direction):
+    pred = flat(0.5).requires_grad_()
+    GradientAscentLoss(away_from='teacher', loss_weight=48.0)(pred, flat(gt), teacher=flat(0.5)).backward()
+    assert torch.equal(pred.grad, torch.full_like(pred, direction))  # 48 pixels: descent goes the other way
+
+
 def test_reductions_and_criterion():
     pred, gt = flat(0.5, 0.7), flat(0.4, 0.4)
     assert GradientAscentLoss('l2', reduction='none')(pred, gt).tolist() == pytest.approx([-0.01, -0.09])
@@ -55,7 +81,8 @@ def test_reductions_and_criterion():
 
 @pytest.mark.parametrize('bound, extra, lq, teacher', [
     ('none', {}, False, False), (None, {}, False, False), ('identity', {}, True, False),
-    ('margin', {'margin': 0.3}, False, False), ('npo', {}, False, True), ('simnpo', {'margin': 0.3}, False, False)])
+    ('margin', {'margin': 0.3}, False, False), ('npo', {}, False, True), ('simnpo', {'margin': 0.3}, False, False),
+    ('adaptive', {}, False, False), ('none', {'away_from': 'teacher'}, False, True)])
 def test_needs_tell_what_is_used(bound, extra, lq, teacher):
     loss = GradientAscentLoss(bound=bound, **extra)
     assert (loss.needs_lq, loss.needs_teacher) == (lq, teacher)
@@ -73,6 +100,8 @@ def test_needs_tell_what_is_used(bound, extra, lq, teacher):
     ({'bound': 'margin'}, 'needs a margin'),
     ({'margin': 0.1}, 'margin has no effect'),
     ({'beta': 5.0}, 'beta has no effect'),
+    ({'focus': 0.5}, 'focus has no effect'),
+    ({'away_from': 'techer'}, "nearest valid one is 'teacher'"),
     ({'criterion': 'l3'}, 'criterion'),
     ({'reduction': 'avg'}, 'reduction'),
     ({'loss_weight': '1e-2'}, "loss_weight: .*text '1e-2'"),

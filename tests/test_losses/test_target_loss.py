@@ -1,8 +1,9 @@
 import pytest
 import torch
+from torch import nn
 
 from basicsr_unlearn.losses import TargetLoss
-from basicsr_unlearn.losses.target_loss import gaussian_image, target_loss
+from basicsr_unlearn.losses.target_loss import TARGETS, boundary_output, gaussian_image, target_loss
 
 
 def flat(*values, size=4):
@@ -62,14 +63,57 @@ def test_noise_follows_the_generator():
     assert values[0] == values[1] != values[2]
 
 
-@pytest.mark.parametrize('target, lq, teacher', [
-    ('degraded', True, False), ('teacher', False, True), ('noise', False, False), ('other', False, False)])
-def test_needs_tell_what_is_used(target, lq, teacher):
+class Scale(nn.Module):
+    def __init__(self, factor):
+        super().__init__()
+        self.factor = nn.Parameter(torch.tensor(factor), requires_grad=False)
+        self.drop = nn.Dropout(0.5)
+
+    def forward(self, x):
+        return self.drop(self.factor * x)
+
+
+def test_proxy_by_hand():
+    values = TargetLoss('proxy', reduction='none')(PRED, GT, LQ, TEACHER, proxy=flat(0.9, 0.4))
+    assert values.tolist() == pytest.approx([0.4, 0.1])
+
+
+def test_boundary_by_hand():
+    # |0.5 x - gt| with x = 0.6: grows with x for gt 0.2, as x falls for gt 0.8; outputs 0.5 (0.6 +- 0.1)
+    net = Scale(0.5).train()
+    assert boundary_output(net, LQ, GT, eps=0.1)[:, 0, 0, 0].tolist() == pytest.approx([0.35, 0.25])
+    values = TargetLoss('boundary', eps=0.1, reduction='none')(PRED, GT, LQ, teacher_net=net)
+    assert values.tolist() == pytest.approx([0.15, 0.05])
+    assert net.training and net.drop.training and net.factor.grad is None
+
+
+def test_boundary_stays_within_the_default_eps():
+    # an identity moves by eps at most, and to where the error is larger
+    output = boundary_output(Scale(1.0), LQ, GT)
+    assert torch.allclose((output - GT).abs(), (LQ - GT).abs() + 4 / 255, atol=1e-6)
+
+
+@pytest.mark.parametrize('target, needs', [
+    ('degraded', ['lq']), ('teacher', ['teacher']), ('proxy', ['proxy']), ('boundary', ['lq', 'teacher_net']),
+    ('noise', []), ('other', [])])
+def test_needs_tell_what_is_used(target, needs):
     loss = TargetLoss(target)
-    assert (loss.needs_lq, loss.needs_teacher) == (lq, teacher)
-    if lq or teacher:
-        with pytest.raises(ValueError, match='needs lq' if lq else 'needs teacher'):
-            loss(PRED, GT)
+    inputs = {'lq': LQ, 'teacher': TEACHER, 'proxy': TEACHER, 'teacher_net': Scale(0.5)}
+    assert [name for name in inputs if getattr(loss, f'needs_{name}')] == needs
+    given = {name: inputs[name] for name in needs}
+    assert loss(PRED, GT, **given) >= 0
+    for missing in needs:
+        with pytest.raises(ValueError, match=f'needs {missing}, '):
+            loss(PRED, GT, **{name: value for name, value in given.items() if name != missing})
+
+
+@pytest.mark.parametrize('target', TARGETS)
+def test_no_gradient_enters_the_target(target):
+    inputs = {'lq': LQ, 'teacher': TEACHER, 'proxy': TEACHER}
+    inputs = {name: value.clone().requires_grad_() for name, value in inputs.items()}
+    pred = PRED.clone().requires_grad_()
+    TargetLoss(target)(pred, GT, **inputs, teacher_net=Scale(0.5)).backward()
+    assert pred.grad is not None and all(value.grad is None for value in inputs.values())
 
 
 def test_other_refuses_a_batch_of_one():
@@ -84,6 +128,8 @@ def test_other_refuses_a_batch_of_one():
     ({'loss_weight': '1e-2'}, "loss_weight: .*text '1e-2'"),
     ({'noise_std': 0.1}, 'noise_std has no effect'),
     ({'target': 'noise', 'noise_std': -0.1}, 'noise_std'),
+    ({'eps': 0.1}, "eps has no effect with target 'degraded'.*use target 'boundary'"),
+    ({'target': 'boundary', 'eps': 0.0}, 'eps: expected a number above 0'),
 ])
 def test_options_are_checked_when_built(kwargs, message):
     with pytest.raises(ValueError, match=message):

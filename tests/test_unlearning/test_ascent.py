@@ -104,7 +104,29 @@ def test_default_beta_fades_within_a_tenth():
     assert abs(push('npo', 0.12, reference=reference)[1]) < 0.02
 
 
-@pytest.mark.parametrize('bound', BOUNDS)
+def test_adaptive_by_hand():
+    # focus 0.5: weights 1 / sqrt(0.04, 0.16) = 5, 2.5 become 4/3, 2/3, of mean 1
+    loss = torch.tensor([0.04, 0.16], requires_grad=True)
+    values = bounded_ascent(loss, 'adaptive')
+    values.sum().backward()
+    assert values.tolist() == pytest.approx([-0.16 / 3, -0.32 / 3], rel=1e-5)
+    assert loss.grad.tolist() == pytest.approx([-4 / 3, -2 / 3], rel=1e-5)  # the weights are constants
+    # focus 1: weights 25, 6.25 become 1.6, 0.4
+    assert bounded_ascent(loss, 'adaptive', focus=1.0).tolist() == pytest.approx([-0.064, -0.064], rel=1e-5)
+
+
+def test_adaptive_pushes_all_alike_without_focus_and_a_single_sample_as_none_does():
+    assert bounded_ascent(torch.tensor([0.04, 0.16]), 'adaptive', focus=0).tolist() == pytest.approx([-0.04, -0.16])
+    assert push('adaptive', 0.3) == pytest.approx((-0.3, -1))
+
+
+def test_adaptive_is_finite_at_a_perfect_sample():
+    loss = torch.tensor([0.0, 0.1], requires_grad=True)
+    bounded_ascent(loss, 'adaptive').sum().backward()
+    assert loss.grad.tolist() == pytest.approx([-2, 0], abs=1e-6)
+
+
+@pytest.mark.parametrize('bound', [bound for bound in BOUNDS if bound != 'adaptive'])  # its weights join the samples
 def test_every_bound_falls_as_the_loss_rises_and_all_but_none_end(bound):
     loss = torch.linspace(0, 3, 301, requires_grad=True)
     where = {'reference': torch.full_like(loss, 0.5)} if bound in ('identity', 'npo') else {}
@@ -129,6 +151,9 @@ def test_every_bound_falls_as_the_loss_rises_and_all_but_none_end(bound):
     ({'bound': 'none', 'margin': 0.1}, 'margin has no effect'),
     ({'bound': 'identity', 'beta': 1.0, 'reference': torch.zeros(2)}, 'beta has no effect'),
     ({'bound': 'simnpo', 'margin': 0.1, 'beta': 0.0}, 'beta: expected a number above 0'),
+    ({'bound': 'none', 'focus': 0.5}, 'focus has no effect'),
+    ({'bound': 'adaptive', 'focus': -0.5}, 'focus: expected a number of at least 0'),
+    ({'bound': 'adaptive', 'margin': 0.5}, 'margin has no effect'),
 ])
 def test_bounded_ascent_refuses(kwargs, message):
     with pytest.raises(ValueError, match=message):

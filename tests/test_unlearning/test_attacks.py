@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from basicsr_unlearn.unlearning.attacks import attack_settings, eval_mode, pgd
+from basicsr_unlearn.unlearning.attacks import CarriedPerturbation, attack_settings, eval_mode, pgd
 
 SHAPE = (3, 2, 4, 4)
 
@@ -156,6 +156,105 @@ def test_pgd_refuses(kwargs, message, weight):
         pgd(**arguments)
 
 
+class Weighted(nn.Module):
+    """Sum of factor * weight * x, whose gradient with respect to x is known; the first parameter plays no part."""
+
+    def __init__(self, weight):
+        super().__init__()
+        self.idle = nn.Parameter(torch.ones(3))
+        self.factor = nn.Parameter(torch.tensor(2.0))
+        self.weight = weight
+
+    def forward(self, x):
+        return (self.factor * self.weight * x).sum()
+
+
+def differentiate(loss, net, by):
+    if by == 'backward':
+        loss.backward()
+    else:  # as for two separate gradients: with respect to the weights alone
+        torch.autograd.grad(loss, list(net.parameters()), retain_graph=True, materialize_grads=True, allow_unused=True)
+
+
+@pytest.mark.parametrize('by', ['backward', 'grad'])
+def test_carried_moves_at_the_backward_pass(by, weight):
+    net, x = Weighted(weight), image()
+    attack = CarriedPerturbation(eps=0.1, step_size=0.04, random_start=False)
+    moves = []
+    for _ in range(4):
+        moved = attack(x, net)
+        moves.append((moved - x).detach())
+        differentiate(net(moved), net, by)
+    for move, length in zip(moves, [0, 0.04, 0.08, 0.1]):  # the ball ends at 0.1
+        assert torch.allclose(move, length * weight.sign(), atol=1e-6)
+
+
+def test_carried_moves_once_a_step_and_not_without_a_gradient(weight):
+    net, x = Weighted(weight), image()
+    attack = CarriedPerturbation(eps=0.1, step_size=0.04, random_start=False)
+    loss = net(attack(x, net))
+    for _ in range(2):  # as where a step also measures the conflict of gradients
+        differentiate(loss, net, 'grad')
+    loss.backward()
+    assert torch.equal(attack.delta, 0.04 * weight.sign())
+    with torch.no_grad():
+        seen = attack(x, net)
+    attack(x, net)
+    assert torch.equal(attack.delta, 0.04 * weight.sign()) and torch.allclose(seen, x + attack.delta)
+
+
+@pytest.mark.parametrize('by', ['backward', 'grad'])
+def test_carried_leaves_the_gradients_of_the_weights_alone(by):
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(2, 4, 3, padding=1), nn.Tanh(), nn.Conv2d(4, 2, 3, padding=1))
+    attack = CarriedPerturbation(0.1, 0.04)
+    moved = attack(image(), net)
+    gradients = []
+    for x in (moved, moved.detach()):
+        found = torch.autograd.grad(net(x).square().mean(), list(net.parameters()), retain_graph=True)
+        gradients.append(found)
+        net(x).square().mean().backward()
+    assert all(torch.equal(a, b) for a, b in zip(*gradients))
+    assert all(torch.equal(p.grad, 2 * a) for p, a in zip(net.parameters(), gradients[0]))
+
+
+def test_carried_starts_in_the_ball_and_anew_when_the_batch_changes(weight):
+    net, x, attack = Weighted(weight), image(), CarriedPerturbation(0.1, 0.04)
+    start = (attack(x, net, generator(1)) - x).detach()
+    assert start.abs().max() <= 0.1 + 1e-6 and start.abs().max() > 0.08 and abs(start.mean()) < 0.03
+    assert torch.equal(attack(x, net, generator(2)).detach() - x, start)  # carried, not drawn
+    fresh = attack(x[:2], net, generator(2)).detach() - x[:2]
+    assert attack.delta.shape == x[:2].shape and not torch.allclose(fresh, start[:2], atol=0.01)
+
+
+def test_carried_stays_in_range():
+    x = torch.stack([torch.full((2, 4, 4), value) for value in (0.0, 1.0, 1.2)])
+    net = Weighted(torch.ones(SHAPE))
+    attack = CarriedPerturbation(0.1, 0.1, random_start=False)
+    net(attack(x, net)).backward()
+    assert torch.allclose(attack(x, net).detach(), x + torch.tensor([0.1, 0, 0]).view(3, 1, 1, 1))
+
+
+def test_carried_goes_on_exactly_from_its_state():
+    torch.manual_seed(0)
+    net = nn.Conv2d(2, 2, 3, padding=1)
+
+    def run(attack, seeds):
+        for seed in seeds:
+            net(attack(image(seed), net, generator(seed))).square().mean().backward()
+        return attack
+
+    whole = run(CarriedPerturbation(0.1, 0.03), range(4))
+    state = run(CarriedPerturbation(0.1, 0.03), range(2)).state_dict()
+    resumed = CarriedPerturbation(0.1, 0.03)
+    resumed.load_state_dict({key: value.clone() for key, value in state.items()}, strict=False)
+    assert torch.equal(run(resumed, range(2, 4)).delta, whole.delta) and not torch.equal(whole.delta, state['delta'])
+    fresh = CarriedPerturbation(0.1, 0.03)
+    assert fresh.state_dict() == {}  # nothing before the first step, and nothing to load from it
+    fresh.load_state_dict({}, strict=False)
+    assert fresh.delta is None
+
+
 def test_eval_mode_restores_each_submodule():
     net = nn.Sequential(nn.BatchNorm2d(2), nn.Sequential(nn.BatchNorm2d(2), nn.Dropout()))
     net[1][0].eval()
@@ -173,11 +272,15 @@ def test_attack_settings_defaults():
     assert attack_settings({'type': 'one_step', 'eps': 0.1, 'network': None}) == {
         'type': 'one_step', 'norm': 'linf', 'eps': 0.1, 'step_size': 0.1, 'steps': 1, 'random_start': False,
         'network': 'student'}
+    assert attack_settings({'type': 'carried', 'eps': 0.1}) == {
+        'type': 'carried', 'norm': 'linf', 'eps': 0.1, 'step_size': 0.1, 'steps': 1, 'random_start': True,
+        'network': 'student'}
     l2 = attack_settings({'norm': 'l2'})
     assert (l2['eps'], l2['step_size']) == (2.0, 0.5)
 
 
-@pytest.mark.parametrize('attack', [{}, {'type': 'one_step'}, {'type': 'none', 'eps': 0.1}, {'norm': 'l2', 'steps': 9}])
+@pytest.mark.parametrize('attack', [{}, {'type': 'one_step'}, {'type': 'none', 'eps': 0.1}, {'norm': 'l2', 'steps': 9},
+                                    {'type': 'carried'}])
 def test_attack_settings_are_stable_and_leave_the_input_alone(attack):
     copy = dict(attack)
     settings = attack_settings(attack)
@@ -197,7 +300,10 @@ def test_attack_settings_are_stable_and_leave_the_input_alone(attack):
     ({'steps': 0}, 'attack steps: expected a number of at least 1'),
     ({'steps': 2.5}, 'attack steps: expected a whole number'),
     ({'steps': '3'}, "attack steps: .*text '3'"),
-    ({'type': 'one_step', 'steps': 3}, 'attack steps: expected 1'),
+    ({'type': 'one_step', 'steps': 3}, 'attack steps: expected 1 with type one_step'),
+    ({'type': 'carried', 'steps': 2}, 'attack steps: expected 1 with type carried'),
+    ({'type': 'carried', 'norm': 'l2'}, "attack norm: type carried works with linf only, not with 'l2'"),
+    ({'type': 'carried', 'network': 'teacher'}, 'attack network: type carried works with student only'),
     ({'random_start': 'yes'}, 'attack random_start: expected true or false'),
     ({'type': 'none', 'epsilon': 0.1}, "nearest valid one is 'eps'"),
     ('pgd', "attack: expected keys .*'pgd'"),

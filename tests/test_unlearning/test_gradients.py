@@ -2,7 +2,7 @@
 import pytest
 import torch
 
-from basicsr_unlearn.unlearning.gradients import gradient_cosine
+from basicsr_unlearn.unlearning.gradients import gradient_cosine, reconcile
 
 
 def weights(*values: float) -> list[torch.Tensor]:
@@ -42,3 +42,26 @@ def test_the_graph_is_kept_and_no_gradient_is_left_behind():
     assert w[0].grad is None
     (first + second).backward()
     assert float(w[0].grad) == 4 + 12
+
+
+def test_reconcile_takes_out_what_points_against_the_retain_gradient():
+    """Forget (1, -1) against retain (0, 2): the part along retain, (0, -1), goes; (1, 0) + (0, 2) is left."""
+    forget, retain = [torch.tensor([1.0]), torch.tensor([-1.0])], [torch.tensor([0.0]), torch.tensor([2.0])]
+    assert [float(g) for g in reconcile(forget, retain)] == [1.0, 2.0]
+    assert [float(g) for g in reconcile(forget, retain, project=False)] == [1.0, 1.0]
+
+
+def test_reconcile_leaves_agreeing_gradients_alone():
+    forget, retain = [torch.tensor([3.0, 1.0])], [torch.tensor([0.0, 2.0])]
+    assert reconcile(forget, retain)[0].tolist() == [3.0, 3.0]
+
+
+def test_reconcile_limits_the_norm():
+    """Forget has norm 10, retain 2, at most 0.5 times that is 1."""
+    forget, retain = [torch.tensor([6.0, 8.0])], [torch.tensor([0.0, 2.0])]
+    torch.testing.assert_close(reconcile(forget, retain, max_ratio=0.5)[0], torch.tensor([0.6, 2.8]))
+
+
+def test_reconcile_does_not_stop_a_run_that_begins_at_its_teacher():
+    forget, retain = [torch.tensor([6.0])], [torch.tensor([0.0])]
+    assert reconcile(forget, retain, max_ratio=1.0)[0].tolist() == [6.0]

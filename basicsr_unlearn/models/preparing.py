@@ -1,0 +1,149 @@
+"""What happens once, before the first step: edits of the weights, masks, anchors, a proxy network."""
+from copy import deepcopy
+
+import torch
+from basicsr.data import build_dataset
+from basicsr.utils import get_root_logger
+from basicsr.utils.registry import ARCH_REGISTRY
+
+from basicsr_unlearn.errors import OptionError
+from basicsr_unlearn.unlearning.parts import ANCHORS, EDITS, MASKS, Batches, Evidence, live_parameters
+from basicsr_unlearn.unlearning.proxy import train_proxy
+
+DEFAULT_EVIDENCE_BATCHES = 16  # per stream; our choice: 128 samples at the usual batch of 8
+
+
+class Preparing:
+    """Mixin before SRModel: `train.edit_opt`, `mask_opt` and `anchor_opt`, each one part or a list of parts, and
+    `proxy_opt`, a network that knows nothing of the forget set.
+
+    All look at the original network and at the same batches, the first `evidence_batches` draws of the training data.
+    So a resumed run finds the same masks and anchors as the uninterrupted one; edits are done in a fresh run only.
+    """
+
+    masks: dict[str, torch.Tensor] | None = None
+    anchors: torch.nn.ModuleList | None = None
+    proxy: torch.nn.Module | None = None
+    _prepared = False
+    _drawn: list | None = None
+
+    def set_up_parts(self, train_opt: dict) -> None:
+        """Build the parts from their options. Raises OptionError naming the option."""
+        self.parts = {name: build_parts(table, train_opt.get(f'{name}_opt'), f'train.{name}_opt')
+                      for name, table in (('edit', EDITS), ('mask', MASKS), ('anchor', ANCHORS))}
+        if self.parts['anchor']:
+            self.anchors = torch.nn.ModuleList(self.parts['anchor']).to(self.device)
+        self.evidence_batches = train_opt.get('evidence_batches') or DEFAULT_EVIDENCE_BATCHES
+
+    def prepare(self) -> None:
+        """Edit, mask and anchor, at the first step of this process."""
+        if self._prepared:
+            return
+        self._prepared = True
+        parts = [part for group in self.parts.values() for part in group]
+        proxy_opt = self.opt['train'].get('proxy_opt')
+        if not parts and proxy_opt is None:
+            return
+        net = self.get_bare_model(self.net_g)
+        streams = {stream for part in parts for stream in part.needs}
+        evidence = self._evidence(streams | ({'retain'} if proxy_opt else set()))
+        if proxy_opt is not None:
+            self.proxy = train_proxy(evidence, **proxy_opt).requires_grad_(False)
+        before = {name: p.detach().clone() for name, p in net.named_parameters()}
+        if self.iteration == 0:
+            for edit in self.parts['edit']:
+                edit(net, evidence)
+            if self.parts['edit']:
+                changed = sum(int((p != before[name]).sum()) for name, p in net.named_parameters())
+                total = sum(p.numel() for p in net.parameters())
+                get_root_logger().info(f'edit_opt changed {changed:,d} of {total:,d} weights '
+                                       f'({100 * changed / total:.1f} %).')
+                if self.ema_decay > 0:
+                    self.model_ema(0)
+        if self.parts['mask']:
+            self._mask_weights(evidence)
+        for anchor in self.parts['anchor']:
+            anchor.prepare(evidence)
+        self._drawn = None
+
+    def _mask_weights(self, evidence: Evidence) -> None:
+        """Keep where all masks agree that weights may move, and what the others shall stay at."""
+        masks = [mask(evidence) for mask in self.parts['mask']]
+        own = dict(live_parameters(self.get_bare_model(self.net_g)))
+        self.masks = {name: torch.stack([mask[name] for mask in masks]).all(0) for name in own}
+        self._resting = {name: p.detach().clone() for name, p in own.items()}
+        moving = sum(int(mask.sum()) for mask in self.masks.values())
+        total = sum(mask.numel() for mask in self.masks.values())
+        get_root_logger().info(f'mask_opt lets {moving:,d} of {total:,d} weights move ({100 * moving / total:.1f} %).')
+        if not moving:
+            raise OptionError('train.mask_opt lets no weight move, so nothing would be unlearned: widen it.')
+
+    def _probe(self) -> torch.nn.Module:
+        """A copy of the original whose weights take gradients, for parts that ask for them."""
+        probe = deepcopy(self.teacher)
+        own = dict(self.get_bare_model(self.net_g).named_parameters())
+        for name, p in probe.named_parameters():
+            p.requires_grad_(own[name].requires_grad)
+        return probe
+
+    def mask_gradients(self) -> None:
+        if self.masks is not None:
+            for name, p in live_parameters(self.get_bare_model(self.net_g)):
+                if p.grad is not None:
+                    p.grad.mul_(self.masks[name])
+
+    @torch.no_grad()
+    def restore_masked_weights(self) -> None:
+        """Put the weights that may not move back, exactly: weight decay and momentum move them even without gradient.
+        """
+        if self.masks is None:
+            return
+        nets = [self.net_g, *([self.net_g_ema] if self.ema_decay > 0 else [])]
+        for net in nets:
+            for name, p in self.get_bare_model(net).named_parameters():
+                if name in self.masks:
+                    p.copy_(torch.where(self.masks[name], p, self._resting[name]))
+
+    def _evidence(self, streams: set[str]) -> Evidence:
+        evidence = Evidence(self._probe(), untrained=self._untrained,
+                            generator=torch.Generator().manual_seed(self.opt['manual_seed']))
+        if streams:
+            evidence.forget, evidence.retain = self._batches('forget'), self._batches('retain')
+        for stream in sorted(streams):
+            if not getattr(evidence, stream):
+                raise OptionError(f'train.edit_opt, mask_opt or anchor_opt looks at {stream} samples, but '
+                                  f'datasets.train gives no {stream} stream.')
+        return evidence
+
+    def _batches(self, stream: str) -> Batches:
+        """The first draws of the training data, by a data set of its own; the same on all ranks."""
+        if self._drawn is None:
+            opt = self.opt['datasets']['train']
+            size = opt['batch_size_per_gpu']
+            dataset = build_dataset({'seed': self.opt['manual_seed'], **opt})
+            self._drawn = [[dataset[index * size + i] for i in range(size)] for index in range(self.evidence_batches)]
+        if f'{stream}_lq' not in self._drawn[0][0]:
+            return []
+        return [tuple(torch.stack([item[f'{stream}_{kind}'] for item in batch]).to(self.device)
+                      for kind in ('lq', 'gt')) for batch in self._drawn]
+
+    def _untrained(self, seed: int) -> torch.nn.Module:
+        """A network of the same architecture with fresh weights."""
+        arguments = deepcopy(dict(self.opt['network_g']))
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            return ARCH_REGISTRY.get(arguments.pop('type'))(**arguments).to(self.device)
+
+
+def build_parts(table: dict[str, type], opt: dict | list | None, where: str) -> list:
+    """The parts of one option: a block, a list of blocks, or none. Raises OptionError naming the block."""
+    blocks = opt if isinstance(opt, list) else [opt] if opt else []
+    parts = []
+    for block in blocks:
+        try:
+            parts.append(table[block['type']](**{key: value for key, value in block.items() if key != 'type'}))
+        except KeyError as error:
+            raise OptionError(f'{where}: {error} is not there, use one of {", ".join(sorted(table))}.') from error
+        except (TypeError, ValueError) as error:
+            raise OptionError(f'{where}: {error}') from error
+    return parts

@@ -1,0 +1,66 @@
+"""Published methods as presets: one YAML file each in methods/, with the parts of `train:` that make the method.
+
+A preset file has
+    about: one line
+    source: where it was published, and what is our choice
+    needs: what the run has to give: forget, retain (pairs), proxy ... in words
+    cost: of a step, in forward and backward passes against plain training
+    train: the parts; each key with its source in a comment
+"""
+import difflib
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from basicsr_unlearn.errors import OptionError
+
+FOLDER = Path(__file__).parent / 'methods'
+
+
+def method_names() -> list[str]:
+    """The presets there are, in alphabetical order."""
+    return sorted(path.stem for path in FOLDER.glob('*.yml'))
+
+
+def read_method(name: str) -> dict[str, Any]:
+    """One preset file.
+
+    Raises:
+        OptionError: there is no such method; with the nearest name.
+    """
+    if name not in method_names():
+        near = difflib.get_close_matches(str(name), method_names(), 1)
+        raise OptionError(f"train.method is '{name}', which is not there: " +
+                          (f'did you mean {near[0]}?' if near else f'use one of {", ".join(method_names())}.'))
+    return yaml.safe_load((FOLDER / f'{name}.yml').read_text(encoding='utf-8'))
+
+
+def expand_method(opt: dict) -> dict:
+    """The options with `train.method` replaced by the parts it stands for; as they are where there is none.
+
+    Keys beside `method` win: inside a block key by key, unless the block names another `type`, which replaces the
+    preset's block; `~` takes a part out.
+
+    Raises:
+        OptionError: there is no such method.
+    """
+    train = opt.get('train')
+    if not isinstance(train, dict) or train.get('method') is None:
+        return opt
+    beside = {key: value for key, value in train.items() if key != 'method'}
+    return {**opt, 'train': _merged(read_method(train['method'])['train'], beside)}
+
+
+def _merged(preset: dict, beside: dict) -> dict:
+    merged = deepcopy(preset)
+    for key, value in beside.items():
+        there = merged.get(key)
+        same_part = isinstance(there, dict) and isinstance(value, dict) and (
+            'type' not in value or value['type'] == there.get('type'))
+        if value is None and key in preset:
+            del merged[key]
+        else:
+            merged[key] = _merged(there, value) if same_part else deepcopy(value)
+    return merged

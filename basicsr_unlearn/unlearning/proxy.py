@@ -1,0 +1,35 @@
+"""A network that has never seen the forget set, to be copied where the original shall be forgotten."""
+import torch
+from torch import nn
+
+from basicsr_unlearn.unlearning.ascent import check_number, sample_loss
+from basicsr_unlearn.unlearning.parts import Evidence
+
+
+def train_proxy(evidence: Evidence, iters: int = 0, lr: float = 1e-3, seed: int = 0) -> nn.Module:
+    """Train a network of the original's architecture on retain batches only.
+
+    Args:
+        evidence: gives the retain batches, which are gone through in turn, and the architecture.
+        iters: steps of Adam on L1; 0 leaves an incompetent teacher (bad teacher, AAAI 2023: a randomly initialised
+            network). Blindspot unlearning (ICML 2023) trains its proxy for two epochs.
+        lr: learning rate.
+        seed: of the fresh weights.
+
+    Returns:
+        The network, in eval mode.
+
+    Raises:
+        ValueError: an option out of range.
+    """
+    check_number('proxy_opt lr', lr, exclusive=True)
+    check_number('proxy_opt iters', iters)
+    proxy = evidence.untrained(seed)
+    optimizer = torch.optim.Adam(proxy.parameters(), lr=lr)
+    proxy.train()
+    for step in range(iters):
+        lq, gt = evidence.retain[step % len(evidence.retain)]
+        optimizer.zero_grad()
+        sample_loss(proxy(lq), gt).mean().backward()
+        optimizer.step()
+    return proxy.eval()
