@@ -3,7 +3,7 @@
     python tests/benchmarks/bench_seeds.py options/unlearn_haze_calibrated.yml options/unlearn_haze.yml
 
 An option file may be followed by overrides, each after a plus sign: options/unlearn_haze.yml+train:grad_clip=0.5.
-Run where datasets/CBSD68 and datasets/SOTS-indoor are laid out as datasets/README.md shows. Resumable: a network that
+The network and its references are those of the first file. Run where datasets/CBSD68 and datasets/SOTS-indoor are laid out as datasets/README.md shows. Resumable: a network that
 is there is not trained again, a score that is there is not measured again (results/seeds). The seconds are the
 wall time of a run on one thread, longer where --jobs runs several side by side.
 """
@@ -52,13 +52,16 @@ def unlearn(run: str, seed: int) -> dict:
     return json.loads(record.read_text())
 
 
-def scores(test_file: str, network: str, checkpoint: str | None) -> dict[str, float]:
-    """PSNR by data set of a network, or of the untouched input for None."""
-    record = OUT / f'{Path(test_file).stem}_{network}.json'
+def scores(test_file: str, crop: int | None, run: dict, network: str, checkpoint: str | None) -> dict[str, float]:
+    """PSNR by data set of the test file for a network as the options `run` have it, or of the untouched input."""
+    record = OUT / f'{Path(test_file).stem}_{crop or "whole"}_{run["network_g"]["type"]}_{network}.json'
     means = json.loads(record.read_text()) if record.is_file() else {}
-    opt = load_option_file(test_file)
+    opt = {**load_option_file(test_file), 'network_g': run['network_g']}
     opt['datasets'] = {key.replace('test', 'val', 1): block for key, block in opt['datasets'].items()
                        if block['name'] not in means}
+    for block in opt['datasets'].values():
+        if crop:
+            block['center_crop'] = crop
     if opt['datasets']:
         nets = {} if checkpoint is None else {'net': load_network(opt, checkpoint)}
         metrics = {'psnr': measures(opt)['psnr']}
@@ -74,18 +77,20 @@ def main() -> None:
     parser.add_argument('runs', nargs='+', metavar='FILE.yml[+KEY=VALUE...]')
     parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2])
     parser.add_argument('--test', default='options/test_cbsd68.yml')
+    parser.add_argument('--crop', type=int, help='score the central square of so many pixels instead of whole images')
     parser.add_argument('--jobs', type=int, default=1)
     args = parser.parse_args()
     OUT.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
-    paths = load_option_file(args.test)['path']
+    first = load_option_file(args.runs[0].split('+')[0])  # all runs are of its network
+    paths = first['path']
     with ThreadPoolExecutor(args.jobs) as pool:
         runs = {(run, seed): pool.submit(unlearn, run, seed) for run in args.runs for seed in args.seeds}
-        references = {network: pool.submit(scores, args.test, network, path) for network, path in (
-            ('identity', None), ('original', paths['pretrain_network_original']),
+        references = {network: pool.submit(scores, args.test, args.crop, first, network, path) for network, path in (
+            ('identity', None), ('original', paths['pretrain_network_g']),
             ('retrained', paths['pretrain_network_retrained']))}
         runs = {key: run.result() for key, run in runs.items()}
-        tested = {key: pool.submit(scores, args.test, f'{label(key[0])}_seed{key[1]}', run['checkpoint'])
+        tested = {key: pool.submit(scores, args.test, args.crop, first, f'{label(key[0])}_seed{key[1]}', run['checkpoint'])
                   for key, run in runs.items()}
         references = {network: result.result() for network, result in references.items()}
         tested = {key: result.result() for key, result in tested.items()}
