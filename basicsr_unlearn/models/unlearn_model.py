@@ -254,8 +254,11 @@ class UnlearnModel(ValidationTracking, Stopping, Checkpointing, Preparing, SRMod
                 loss = self.losses['forget']
                 extra = {'lq': lambda: lq, 'teacher': lambda: self._teach(lq), 'proxy': lambda: self._ask_proxy(lq),
                          'net': self._step_net, 'teacher_net': lambda: self.teacher}
-                losses['forget'] = in_one(loss(outputs['forget'], gt, **{name: extra[name]() for name in extra
-                                                                         if takes(loss, name)}))
+                try:
+                    losses['forget'] = in_one(loss(outputs['forget'], gt, **{name: extra[name]() for name in extra
+                                                                             if takes(loss, name)}))
+                except ValueError as error:
+                    raise OptionError(f'train.forget_opt: {str(error).rstrip(".")}.') from error
         if 'retain' in outputs:
             lq, gt = batch['retain_lq'], batch['retain_gt']
             with_teacher = self.retain_target == 'teacher' or self.observes('retain') or self.dual

@@ -31,6 +31,10 @@ CASES = {
         'type': 'AdversarialRetainLoss', 'attack': {'type': 'pgd', 'steps': 2}}},
     'adversarial, one step': {'forget_opt': ASCENT, 'adversarial_opt': {
         'type': 'AdversarialRetainLoss', 'attack': {'type': 'one_step'}}},
+    'adversarial, carried': {'forget_opt': ASCENT, 'adversarial_opt': {
+        'type': 'AdversarialRetainLoss', 'attack': {'type': 'carried'}}},
+    'gradients reconciled': {'forget_opt': ASCENT, 'retain_opt': {'type': 'L1Loss', 'target': 'gt'},
+                             'conflict_opt': {'project': True}},
 }
 
 
