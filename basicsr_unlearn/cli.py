@@ -12,6 +12,9 @@ COMMANDS = {
     'train': 'train or unlearn as an option file says',
     'test': 'test a network as an option file says',
     'demo': 'forget haze on sample photographs in minutes, with a report',
+    'methods': 'list the methods that an option file can name',
+    'show': 'print an option file with its method spelt out',
+    'benchmark': 'compare methods with networks retrained without the forget set, on a leaderboard',
     'convert': 'turn a checkpoint of any project into one that BasicSR loads, and name its network',
 }
 
@@ -40,7 +43,8 @@ def _dispatch(argv: list[str]) -> int:
 
 
 def _help() -> str:
-    lines = [f'  {name:<8}{what}' for name, what in COMMANDS.items()]
+    width = max(map(len, COMMANDS))
+    lines = [f'  {name:<{width}}  {what}' for name, what in COMMANDS.items()]
     return '\n'.join([
         'usage: basicsr-unlearn COMMAND ...', '',
         'Machine unlearning for image restoration networks, as a BasicSR plugin.', '',

@@ -28,7 +28,10 @@ from basicsr_unlearn.data.mixed_dataset import MixedDataset
 from basicsr_unlearn.data.paired_restoration_dataset import PairedRestorationDataset, check_sizes
 from basicsr_unlearn.data.store import ImageStore
 from basicsr_unlearn.errors import CheckpointError, DataError, OptionError, UnlearnError
+from basicsr_unlearn.models.preparing import build_parts
 from basicsr_unlearn.options import registered
+from basicsr_unlearn.presets import expand_method
+from basicsr_unlearn.unlearning.parts import MASKS, Evidence
 
 DECODED = 16  # images per data set that are decoded in full; of the others, head and end are read
 THREADS = 8
@@ -58,6 +61,7 @@ def preflight(opt: dict) -> None:
             if key == 'train' and opt['model_type'] == 'UnlearnModel':
                 _check_streams(dataset)
         net = _build_network(opt)
+        _check_masks(opt, net)
         _check_checkpoints(opt, net)
         _check_disk(opt, net)
 
@@ -224,6 +228,14 @@ def _build_network(opt: dict) -> nn.Module:
         return cls(**arguments)
     except Exception as error:  # architectures check their options in many ways, or not at all
         raise OptionError(f'network_g does not work: {cls.__name__} says {_one_line(error)}.') from error
+
+
+def _check_masks(opt: dict, net: nn.Module) -> None:
+    """Masks that go by names alone find what they name in the network."""
+    if opt['is_train'] and opt['model_type'] == 'UnlearnModel':
+        for mask in build_parts(MASKS, expand_method(opt)['train'].get('mask_opt'), 'train.mask_opt'):
+            if not mask.needs:
+                mask(Evidence(net))
 
 
 def _check_checkpoints(opt: dict, net: nn.Module) -> None:

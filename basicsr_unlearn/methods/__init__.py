@@ -17,10 +17,11 @@ def _main(argv: list[str] | None) -> int:
         read_method(args.name)
         print((FOLDER / f'{args.name}.yml').read_text(encoding='utf-8'), end='')
         return 0
-    rows = [(name, read_method(name)) for name in method_names()]
-    width = max(len(name) for name, _ in rows)
-    needs = max(len(preset['needs']) for _, preset in rows)
-    print(f'{"method":<{width}}  {"needs":<{needs}}  what it does; cost of a step against plain training')
-    for name, preset in rows:
-        print(f'{name:<{width}}  {preset["needs"]:<{needs}}  {preset["about"]}; {preset["cost"]}')
+    rows = [('method', 'needs', 'cost of a step', 'what it does')]
+    rows += [(name, *(read_method(name)[key] for key in ('needs', 'cost', 'about'))) for name in method_names()]
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    for row in rows:
+        print(*(f'{cell:<{width}}' for cell, width in zip(row, widths)), row[3], sep='  ')
+    print('\nneeds: streams of the training data, forget and retain; retain may come from the clean images of the forget\n'
+          'pairs (retain_from: forget_gt). cost: against a step of plain training. NAME prints one with its source.')
     return 0

@@ -12,8 +12,9 @@ def relearn(net: nn.Module, pairs: Sequence[tuple[Tensor, Tensor]], steps: Seque
             measure: Callable[[nn.Module], float], seed: int = 0) -> dict[int, float]:
     """Fine-tune a copy of a network on all of a few pairs at once, by L1 and Adam, and measure it at the given steps.
 
-    Equal seeds show every network the same patches, so that curves of two networks can be compared step by step. Source:
-    relearn time (arXiv 1911.04933 and others); the fixed number of steps instead of a threshold is our choice.
+    Equal seeds show every network the same patches, so that curves of two networks can be compared step by step.
+    Source: the Anamnesis index (Zero-shot machine unlearning, arXiv 2201.05629), which compares relearn times with a
+    retrained network's; scores after fixed steps in place of the time to a threshold are our choice.
 
     Args:
         net: left as it is.
