@@ -277,7 +277,7 @@ def test_data_sets_of_others(opt, monkeypatch):
 
 def test_a_mask_that_names_no_weight(opt):
     opt['train']['mask_opt'] = {'type': 'LayerMask', 'include': 'decoders'}
-    with pytest.raises(OptionError, match="LayerMask: the pattern 'decoders' matches no weight .* such as first.weight"):
+    with pytest.raises(OptionError, match="the pattern 'decoders' matches no weight .* such as first.weight"):
         preflight(opt)
     opt['train']['mask_opt'] = {'type': 'LayerMask', 'include': 'last'}
     preflight(opt)

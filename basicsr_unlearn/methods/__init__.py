@@ -22,6 +22,6 @@ def _main(argv: list[str] | None) -> int:
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
     for row in rows:
         print(*(f'{cell:<{width}}' for cell, width in zip(row, widths)), row[3], sep='  ')
-    print('\nneeds: streams of the training data, forget and retain; retain may come from the clean images of the forget\n'
-          'pairs (retain_from: forget_gt). cost: against a step of plain training. NAME prints one with its source.')
+    print('\nneeds: streams of the training data; retain may come from the forget pairs (retain_from: forget_gt).\n'
+          'cost: against a step of plain training. `basicsr-unlearn methods NAME` prints one, with its source.')
     return 0

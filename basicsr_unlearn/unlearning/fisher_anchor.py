@@ -1,4 +1,6 @@
 """Hold the weights that matter to what shall stay."""
+from abc import abstractmethod
+
 import torch
 from torch import Tensor, nn
 
@@ -24,9 +26,9 @@ class QuadraticAnchor(Anchor):
         check_number('loss_weight', loss_weight)
         self.loss_weight = loss_weight
 
+    @abstractmethod
     def measure(self, evidence: Evidence) -> dict[str, Tensor]:
         """Importance of each weight, by parameter name."""
-        raise NotImplementedError
 
     def prepare(self, evidence: Evidence) -> None:
         self.original = {name: p.detach().clone() for name, p in live_parameters(evidence.teacher)}

@@ -1,4 +1,5 @@
 """What edits, masks and anchors have in common: the tables they are found in, and what they may look at."""
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -39,44 +40,44 @@ class Evidence:
     generator: torch.Generator = field(default_factory=torch.Generator)
 
 
-class Edit:
+class Edit(ABC):
     """A change of the weights before the first step.
 
     `needs` names the streams of Evidence it looks at.
     """
     needs: tuple[str, ...] = ()
 
+    @abstractmethod
     def __call__(self, net: nn.Module, evidence: Evidence) -> None:
         """Change the bare network in place."""
-        raise NotImplementedError
 
 
-class Mask:
+class Mask(ABC):
     """Which weights may move: gives a bool tensor for each parameter name, true where it may.
 
     `needs` names the streams of Evidence it looks at.
     """
     needs: tuple[str, ...] = ()
 
+    @abstractmethod
     def __call__(self, evidence: Evidence) -> dict[str, Tensor]:
         """A mask for each live parameter of the teacher."""
-        raise NotImplementedError
 
 
-class Anchor(nn.Module):
+class Anchor(nn.Module, ABC):
     """A term in the space of weights: `prepare` once, then the loss of the network as it is now.
 
     `needs` names the streams of Evidence that `prepare` looks at. `loss_weight` scales the term.
     """
     needs: tuple[str, ...] = ()
 
+    @abstractmethod
     def prepare(self, evidence: Evidence) -> None:
         """Keep what `forward` compares with, measured on the original network."""
-        raise NotImplementedError
 
+    @abstractmethod
     def forward(self, net: nn.Module) -> Tensor:
         """The term for the bare network, a scalar."""
-        raise NotImplementedError
 
 
 def live_parameters(net: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:

@@ -3,9 +3,10 @@
     python tests/benchmarks/bench_seeds.py options/unlearn_haze_calibrated.yml options/unlearn_haze.yml
 
 An option file may be followed by overrides, each after a plus sign: options/unlearn_haze.yml+train:grad_clip=0.5.
-The network and its references are those of the first file. Run where datasets/CBSD68 and datasets/SOTS-indoor are laid out as datasets/README.md shows. Resumable: a network that
-is there is not trained again, a score that is there is not measured again (results/seeds). The seconds are the
-wall time of a run on one thread, longer where --jobs runs several side by side.
+The network and its references are those of the first file. Run where datasets/CBSD68 and datasets/SOTS-indoor are laid
+out as datasets/README.md shows. Resumable: a network that is there is not trained again, a score that is there is not
+measured again (results/seeds). The seconds are the wall time of a run on one thread, longer where --jobs runs several
+side by side.
 """
 import argparse
 import json
@@ -14,7 +15,7 @@ import statistics
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import torch
@@ -86,12 +87,14 @@ def main() -> None:
     paths = first['path']
     with ThreadPoolExecutor(args.jobs) as pool:
         runs = {(run, seed): pool.submit(unlearn, run, seed) for run in args.runs for seed in args.seeds}
-        references = {network: pool.submit(scores, args.test, args.crop, first, network, path) for network, path in (
+        def score(network: str, checkpoint: str | None) -> Future:
+            return pool.submit(scores, args.test, args.crop, first, network, checkpoint)
+
+        references = {network: score(network, path) for network, path in (
             ('identity', None), ('original', paths['pretrain_network_g']),
             ('retrained', paths['pretrain_network_retrained']))}
         runs = {key: run.result() for key, run in runs.items()}
-        tested = {key: pool.submit(scores, args.test, args.crop, first, f'{label(key[0])}_seed{key[1]}', run['checkpoint'])
-                  for key, run in runs.items()}
+        tested = {key: score(f'{label(key[0])}_seed{key[1]}', run['checkpoint']) for key, run in runs.items()}
         references = {network: result.result() for network, result in references.items()}
         tested = {key: result.result() for key, result in tested.items()}
     sets = list(references['original'])
