@@ -61,6 +61,7 @@ def preflight(opt: dict) -> None:
             if key == 'train' and opt['model_type'] == 'UnlearnModel':
                 _check_streams(dataset)
         net = _build_network(opt)
+        _check_smallest(sizes, net)
         _check_masks(opt, net)
         _check_checkpoints(opt, net)
         _check_disk(opt, net)
@@ -228,6 +229,15 @@ def _build_network(opt: dict) -> nn.Module:
         return cls(**arguments)
     except Exception as error:  # architectures check their options in many ways, or not at all
         raise OptionError(f'network_g does not work: {cls.__name__} says {_one_line(error)}.') from error
+
+
+def _check_smallest(sizes: dict[str, Size], net: nn.Module) -> None:
+    """No image is smaller than the network's `min_size`, if it has one."""
+    least = getattr(net, 'min_size', 1)
+    for path, (height, width) in sizes.items():
+        if min(height, width) < least:
+            raise DataError(f'{path} is {width}x{height}, but {type(net).__name__} needs at least {least} pixels a '
+                            'side: take it out.')
 
 
 def _check_masks(opt: dict, net: nn.Module) -> None:

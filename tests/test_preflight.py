@@ -281,3 +281,10 @@ def test_a_mask_that_names_no_weight(opt):
         preflight(opt)
     opt['train']['mask_opt'] = {'type': 'LayerMask', 'include': 'last'}
     preflight(opt)
+
+
+def test_an_image_too_small_for_the_network(opt, monkeypatch):
+    monkeypatch.setattr(PreflightNet, 'min_size', 21, raising=False)
+    assert 'a.png is 20x24, but PreflightNet needs at least 21 pixels a side' in refused(opt, DataError)
+    monkeypatch.setattr(PreflightNet, 'min_size', 20)
+    preflight(opt)

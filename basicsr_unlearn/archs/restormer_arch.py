@@ -167,6 +167,7 @@ class RestormerFamily(nn.Module):
         ValueError: a setting has the wrong length, or dim does not fit the network.
     """
     multiple = 8  # three halvings
+    min_size = 5  # pixels a side that can be mirrored up to 8
     dead_parameters: tuple[str, ...] = ()  # in the checkpoint, but no gradient ever reaches them: never trained
 
     def __init__(self, inp_channels: int, out_channels: int, dim: int, num_blocks: Sequence[int],

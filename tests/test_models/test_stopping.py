@@ -143,14 +143,14 @@ def test_no_rule_says_nothing(unlearn, log):
 # ---------------------------------------------------------------- the budget of the retain set
 
 def test_while_held_the_forget_term_is_out_of_the_update(unlearn, weights, same, monkeypatch):
-    """Held from the start, the run equals one that has no forget term; the term is still logged."""
+    """Held from the start, the run equals one that has no forget term; what the rule observes is still logged."""
     assert unlearn({'train.forget_opt': None}) == 0
     without = weights(LATEST)
     monkeypatch.setattr(Stopping, 'holding', True)
     logs = []
     observe = UnlearnModel.observe_batch
     monkeypatch.setattr(UnlearnModel, 'observe_batch', lambda self, s: logs.append(self.log_dict) or observe(self, s))
-    assert unlearn() == 0
+    assert unlearn({'train.stop_opt': {'min_iter': 100}}) == 0
     same(weights(LATEST), without)
     assert all(entry['l_forget'] > 0 for entry in logs)
 
