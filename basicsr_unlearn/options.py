@@ -82,7 +82,7 @@ def check_options(opt: dict, is_train: bool) -> None:
     """
     opt = expand_method(opt)
     strict = opt.get('model_type') in TRAIN
-    _check_section(opt, TOP, '', strict)
+    check_section(opt, TOP, '', strict)
     registered(MODEL_REGISTRY, opt['model_type'], 'model_type')
     for name, block in opt.items():
         if name.startswith('network_') and name != 'network_g':
@@ -98,7 +98,7 @@ def check_options(opt: dict, is_train: bool) -> None:
                 raise OptionError(f'The option {name} is missing: it must be a block of options.')
         if opt.get('val') and 'val_freq' not in opt['val']:
             raise OptionError('The option val.val_freq is missing: it must be a whole number from 1.')
-        _check_section(opt['train'], TRAIN.get(opt['model_type'], SCHEDULE), 'train', strict)
+        check_section(opt['train'], TRAIN.get(opt['model_type'], SCHEDULE), 'train', strict)
         _check_training(opt)
     elif opt.get('val') is None:
         raise OptionError('The option val is missing: a test needs val.save_img and val.metrics.')
@@ -109,7 +109,7 @@ def check_options(opt: dict, is_train: bool) -> None:
 def _check(value: Any, spec: Any, where: str, strict: bool = True) -> None:
     if isinstance(spec, Mapping):
         if value is not None:
-            _check_section(value, spec, where, strict)
+            check_section(value, spec, where, strict)
     elif isinstance(spec, Component):
         if value is not None:
             _check_component(value, spec, where)
@@ -122,7 +122,7 @@ def _check(value: Any, spec: Any, where: str, strict: bool = True) -> None:
         raise OptionError(f'{where} is {_shown(value, spec.words)}.')
 
 
-def _check_section(block: Any, table: Mapping, where: str, strict: bool = True) -> None:
+def check_section(block: Any, table: Mapping, where: str, strict: bool = True) -> None:
     if not isinstance(block, Mapping):
         raise OptionError(f'{where} is {_shown(block, MAPPING.words)}.')
     specs = {name.rstrip('!'): spec for name, spec in table.items()}
@@ -200,7 +200,7 @@ def _check_datasets(datasets: Mapping, is_train: bool, strict: bool) -> None:
         if is_train and key != 'train' and phase != 'val' or not is_train and phase not in ('val', 'test'):
             valid = 'train, val or val_<name>' if is_train else 'test, test_<name>, val or val_<name>'
             raise OptionError(f'{where} is no option: data sets are called {valid}.')
-        _check_dataset(block, where)
+        check_dataset(block, where)
         if block.get('name') is None:
             raise OptionError(f'The option {where}.name is missing: it must be a text.')
         if block['name'] in names and key != 'train':
@@ -224,7 +224,7 @@ def _check_datasets(datasets: Mapping, is_train: bool, strict: bool) -> None:
         raise OptionError('datasets is empty: a test needs at least one data set.')
 
 
-def _check_dataset(block: Any, where: str) -> None:
+def check_dataset(block: Any, where: str) -> None:
     if not isinstance(block, Mapping):
         raise OptionError(f'{where} is {_shown(block, MAPPING.words)}.')
     if not block.get('type'):
@@ -238,12 +238,12 @@ def _check_dataset(block: Any, where: str) -> None:
             table[name] = or_empty(either(*(TYPES[kind] for kind in kinds)))
     elif block['type'] in BASICSR_DATASETS:
         table, strict = {**table, **BASICSR_DATASET}, True
-    _check_section(block, table, where, strict)
+    check_section(block, table, where, strict)
     for name in BLOCKS:
         for index, child in enumerate(block.get(name) or [] if strict else []):
-            _check_dataset(child, f'{where}.{name}[{index}]')
+            check_dataset(child, f'{where}.{name}[{index}]')
     for index, child in enumerate(block.get('retain_degradations') or [] if strict else []):
-        _check_section(child, RETAIN_DEGRADATIONS, f'{where}.retain_degradations[{index}]')
+        check_section(child, RETAIN_DEGRADATIONS, f'{where}.retain_degradations[{index}]')
 
 
 def _check_gpu(opt: dict) -> None:
@@ -334,7 +334,7 @@ def _check_airnet(opt: dict) -> None:
 
 def _check_phases(train: dict, terms: list[str]) -> None:
     for index, phase in enumerate(train.get('phases') or []):
-        _check_section(phase, {'terms!': LIST, 'iters': or_empty(whole())}, f'train.phases[{index}]')
+        check_section(phase, {'terms!': LIST, 'iters': or_empty(whole())}, f'train.phases[{index}]')
     if train.get('phases'):
         try:
             check_phases(train['phases'], terms)

@@ -11,7 +11,8 @@ from basicsr.utils.registry import DATASET_REGISTRY, LOSS_REGISTRY
 from basicsr_unlearn.errors import OptionError
 from basicsr_unlearn.options import check_options, load_option_file
 
-OPTION_FILES = sorted((Path(__file__).resolve().parent.parent / 'options').glob('*.yml'))
+OPTION_FILES = [path for path in sorted((Path(__file__).resolve().parent.parent / 'options').glob('*.yml'))
+                if 'model_type:' in path.read_text()]  # of train and test; others are of the benchmark
 
 UNLEARN = """
 plugin: !!python/name:basicsr_unlearn.__version__ ''

@@ -21,6 +21,7 @@ from basicsr_unlearn.unlearning.attacks import eval_mode
 from basicsr_unlearn.unlearning.dual import DualWeight
 from basicsr_unlearn.unlearning.gradients import gradient_cosine, reconcile
 from basicsr_unlearn.unlearning.images import batch_psnr, degraded_as_output
+from basicsr_unlearn.unlearning.parts import live_parameters
 from basicsr_unlearn.unlearning.phases import check_phases, phase_terms
 
 OPTIMIZERS = {'Adam': torch.optim.Adam, 'AdamW': torch.optim.AdamW, 'SGD': torch.optim.SGD}
@@ -71,12 +72,15 @@ class UnlearnModel(ValidationTracking, Stopping, Checkpointing, Preparing, SRMod
         self.losses = {term: self._build_loss(term, train_opt[f'{term}_opt'])
                        for term in (*STREAMS, 'adversarial') if train_opt.get(f'{term}_opt')}
         self.set_up_parts(train_opt)
-        if not self.terms and not self.parts['edit']:
+        if not self.terms:
             raise OptionError('train has none of forget_opt, retain_opt, adversarial_opt and anchor_opt: there is '
                               'nothing to do.')
         self.phases = train_opt.get('phases') or [{'terms': self.terms}]
         check_phases(self.phases, self.terms)
-        self.dual = DualWeight(**train_opt['dual_opt']) if train_opt.get('dual_opt') else None
+        try:
+            self.dual = DualWeight(**train_opt['dual_opt']) if train_opt.get('dual_opt') else None
+        except ValueError as error:
+            raise OptionError(f'train.dual_opt: {error}') from error
         self.conflict = train_opt.get('conflict_opt')
         self.retain_target = (train_opt.get('retain_opt') or {}).get('target') or 'gt'
         self.amp = train_opt.get('amp') == 'bf16'
@@ -141,9 +145,9 @@ class UnlearnModel(ValidationTracking, Stopping, Checkpointing, Preparing, SRMod
         self.prepare()
         torch.manual_seed(step_seed(self.opt['manual_seed'], self.opt['rank'], current_iter))
         self.optimizer_g.zero_grad(set_to_none=True)
-        active = [term for term in phase_terms(self.phases, current_iter) if not (term == 'forget' and self.holding)]
+        active = self._active_terms(current_iter)
         with_cosine = (self.conflict_freq and (current_iter - 1) % self.conflict_freq == 0
-                       and 'forget' in self.losses and len(self.losses) > 1)
+                       and 'forget' in self.losses and active != ['forget'])
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.amp):
             outputs = self._outputs({*active, 'forget'} if with_cosine else set(active))
             losses, scores = self._losses(outputs, active)
@@ -170,6 +174,13 @@ class UnlearnModel(ValidationTracking, Stopping, Checkpointing, Preparing, SRMod
         self.log_dict = self.reduce_loss_dict(log)
         self.observe_batch(scores)
 
+    def _active_terms(self, current_iter: int) -> list[str]:
+        """The terms of this iteration; while forgetting rests, others, also in a phase that has none of them."""
+        active = phase_terms(self.phases, current_iter)
+        if not self.holding:
+            return active
+        return [term for term in active if term != 'forget'] or [term for term in self.terms if term != 'forget']
+
     def _backward(self, losses: dict[str, torch.Tensor], active: list[str]) -> torch.Tensor:
         """Fill the gradients of the weights; the sum of the active terms."""
         weight = self.dual.value if self.dual else 1.0
@@ -179,13 +190,13 @@ class UnlearnModel(ValidationTracking, Stopping, Checkpointing, Preparing, SRMod
         if self.conflict is None or 'forget' not in terms or len(terms) == 1:
             total.backward()
         else:
-            weights = self._trainable()
+            weights = [p for _, p in live_parameters(self.get_bare_model(self.net_g))]  # weight decay moves the dead
             pair = [torch.autograd.grad(goal, weights, retain_graph=True, materialize_grads=True, allow_unused=True)
                     for goal in (terms['forget'], rest)]
             for p, gradient in zip(weights, reconcile(*pair, **self.conflict)):
                 p.grad = gradient
         if self.opt['dist'] and self.conflict is not None:  # DistributedDataParallel was passed by
-            for p in self._trainable():
+            for p in (p for p in self._trainable() if p.grad is not None):
                 torch.distributed.all_reduce(p.grad)
                 p.grad /= self.opt['world_size']
         return total

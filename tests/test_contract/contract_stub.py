@@ -1,10 +1,11 @@
 """What the contract is tried on: a tiny network that restores what tiny data degrade, and runs of presets on it."""
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -14,6 +15,7 @@ from torch import nn
 from basicsr_unlearn import train
 from basicsr_unlearn.archs.nafnet_arch import NAFNet
 from basicsr_unlearn.data.forget_retain_dataset import ForgetRetainDataset
+from basicsr_unlearn.entry import INTERRUPTED
 from basicsr_unlearn.models.unlearn_model import UnlearnModel
 from basicsr_unlearn.presets import read_method
 
@@ -58,11 +60,7 @@ class Run:
 
 
 class Stub:
-    """Data, an original, and the runs of each preset, which are made when they are first asked for.
-
-    `whole` is not interrupted, `again` is the same run once more, but broken off and resumed, and `other` has another
-    manual_seed and ends early.
-    """
+    """Data, an original, and the runs of each preset, which are made when a test first asks for them."""
 
     def __init__(self, root: Path):
         self.root, self.runs = root, {}
@@ -72,15 +70,17 @@ class Stub:
         torch.save({'params': self.original.state_dict()}, root / 'base.pth')
 
     def _write_pairs(self, stream: str, error: float) -> tuple[torch.Tensor, torch.Tensor]:
-        import cv2
-        rng = np.random.default_rng(len(stream))
+        rng = np.random.default_rng(('forget', 'retain').index(stream))
+        stripes = np.sign(np.arange(24) % 2 - 0.5)[None, :, None]
         pairs = []
         for i in range(3):
-            lq = rng.normal(0.4, 0.08, (24, 24, 3)) + np.linspace(-0.15, 0.15, 24)[:, None, None] * (i - 1)
+            lq = 0.4 + np.linspace(-0.15, 0.15, 24)[:, None, None] * (i - 1) + rng.normal(0, 0.02, (24, 24, 3))
+            if stream == 'forget':
+                lq = lq + 0.1 * stripes
             lq = np.rint(lq.clip(0.1, 0.7) * 255).astype(np.uint8)
             x = torch.from_numpy(lq).permute(2, 0, 1)[None] / 255
             with torch.no_grad():
-                gt = (self.original(x)[0].permute(1, 2, 0).numpy() + error).clip(0, 1)
+                gt = (self.original(x)[0].permute(1, 2, 0).numpy() + error * stripes).clip(0, 1)
             gt = np.rint(gt * 255).astype(np.uint8)
             for kind, image in (('lq', lq), ('gt', gt)):
                 (self.root / stream / kind).mkdir(parents=True, exist_ok=True)
@@ -137,26 +137,30 @@ class Stub:
             run.code = train.main(['-opt', str(path), *flags])
         return run
 
-    def _once(self, name: str, make: Any) -> Run:
+    def _once(self, name: str, make: Callable[[], Run], code: int = 0) -> Run:
         if name not in self.runs:
             run = make()
-            assert run.code == 0 or run.code == 130, f'the run {name} ended with exit code {run.code}, see stderr'
+            assert run.code == code, f'the run {name} ended with exit code {run.code}, see stderr'
             self.runs[name] = run
         return self.runs[name]
 
     def whole(self, name: str) -> Run:
+        """A run that nothing interrupts."""
         return self._once(f'{name}/whole', lambda: self.run(f'{name}/whole', self.preset(name)))
 
     def again(self, name: str) -> Run:
+        """The same once more, interrupted after the first save, and resumed."""
         def make() -> Run:
             broken = self.run(f'{name}/again', self.preset(name), end=SAVED)
-            assert broken.code == 130 and not (broken.folder / 'experiments/tiny/models/net_g_latest.pth').exists()
+            assert broken.code == INTERRUPTED
+            assert not (broken.folder / 'experiments/tiny/models/net_g_latest.pth').exists()
             return self.run(f'{name}/again', self.preset(name), '--auto_resume')
         return self._once(f'{name}/again', make)
 
     def other(self, name: str) -> Run:
+        """With another manual_seed, interrupted after the first save."""
         return self._once(f'{name}/other', lambda: self.run(f'{name}/other', self.preset(name, manual_seed=6),
-                                                            end=SAVED))
+                                                            end=SAVED), INTERRUPTED)
 
 
 def restoring_net() -> NAFNet:
@@ -168,7 +172,7 @@ def restoring_net() -> NAFNet:
         for name, weight in net.named_parameters():
             if name.endswith(('beta', 'gamma')):  # zero at the start, which would hide the blocks
                 weight.fill_(0.3)
-        net.ending.weight.mul_(0.1)
+        net.ending.weight.mul_(0.6)
         net.ending.bias.fill_(SHIFT)
     return net.eval()
 

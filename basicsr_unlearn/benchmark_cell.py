@@ -1,0 +1,148 @@
+"""One cell of a benchmark, in a process of its own: unlearn, score, relearn, and write down what was measured.
+
+The benchmark starts `python -m basicsr_unlearn.benchmark_cell` with a job as JSON on stdin.
+"""
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from basicsr.utils.registry import DATASET_REGISTRY
+
+from basicsr_unlearn import train
+from basicsr_unlearn.data.mixed_dataset import MixedDataset
+from basicsr_unlearn.demo import STOPPED, load_network
+from basicsr_unlearn.entry import guarded
+from basicsr_unlearn.errors import OptionError
+from basicsr_unlearn.evaluate import evaluate
+from basicsr_unlearn.option_text import option_text
+from basicsr_unlearn.unlearning.relearning import relearn
+
+
+def main() -> int:
+    """Do the job on stdin; 0, or the exit code of what failed."""
+    job = json.load(sys.stdin)
+    return guarded(lambda: run_job(job))
+
+
+def run_job(job: Mapping) -> int:
+    """Measure one network and write its record.
+
+    Args:
+        job: `out`, the file to write; `record`, what else it shall hold; `network`, options with network_g and path;
+            `checkpoint`, of a network that is there, or `run`, of one that is to be made (see `unlearn`); `measure`,
+            see `measurements`.
+
+    Returns:
+        0, or the exit code of the training.
+    """
+    run = None
+    if 'run' in job:
+        run = unlearn(**job['run'])
+        if isinstance(run, int):
+            return run
+    net = load_network(job['network'], run['checkpoint'] if run else job['checkpoint'])
+    write_json(job['out'], {**job['record'], **({'run': run} if run else {}), 'measure': job['measure'],
+                            **measurements(net, **job['measure'])})
+    return 0
+
+
+def unlearn(option_file: str, options: dict) -> dict | int:
+    """Train with these options, which are written to `option_file`, unless a run of their name is there and complete.
+
+    Returns:
+        checkpoint, steps, batch (patches of a stream), seconds (wall time) and memory in MB; or the exit code of a
+        training that failed.
+    """
+    folder = Path('experiments', options['name'])
+    done = folder / 'benchmark.json'
+    if not done.is_file():
+        shutil.rmtree(folder, ignore_errors=True)  # what an interrupted run of this very name has left
+        Path(option_file).parent.mkdir(parents=True, exist_ok=True)
+        Path(option_file).write_text(option_text(options), encoding='utf-8')
+        begin = time.perf_counter()
+        code = train.main(['-opt', option_file])
+        if code:
+            return code
+        seconds = round(time.perf_counter() - begin, 1)
+        log = max(folder.glob('train_*.log'), key=os.path.getmtime).read_text(encoding='utf-8')
+        stopped = STOPPED.search(log)
+        write_json(done, {'checkpoint': str(folder / 'models' / 'net_g_latest.pth'),
+                          'steps': int(stopped[2]) if stopped else options['train']['total_iter'],
+                          'batch': options['datasets']['train']['batch_size_per_gpu'], 'seconds': seconds,
+                          'memory_mb': round(peak_memory())})
+    return json.loads(done.read_text(encoding='utf-8'))
+
+
+def measurements(net: torch.nn.Module, forget: str, test: Mapping[str, Mapping], metric: Mapping, images: int | None,
+                 relearning: Mapping) -> dict:
+    """Scores of every image, and how fast the forget set is learned again.
+
+    Args:
+        net: the network.
+        forget: name of the test set that was to be forgotten.
+        test: data set blocks by name.
+        metric: options of the metric, which gives PSNR in dB.
+        images: measure on so many of each set, evenly spread; None for all.
+        relearning: `blocks`, paired data sets; `pairs`, how many images of them, evenly spread; `steps`, `lr` and
+            `patch` as in `unlearning.relearning.relearn`.
+
+    Returns:
+        `scores` and `identity` (of the untouched input): test set -> image -> dB; `relearn`: step -> mean dB on the
+        forget test set.
+    """
+    sets = {name: chosen(DATASET_REGISTRY.get(block['type'])({**block, 'phase': 'val'}), images)
+            for name, block in test.items()}
+    scores, identity = {}, {}
+    for name, items in sets.items():
+        found = evaluate({'net': net}, items, {'psnr': metric}).per_image
+        scores[name] = {image: round(score['net']['psnr'], 4) for image, score in found.items()}
+        identity[name] = {image: round(score['identity']['psnr'], 4) for image, score in found.items()}
+
+    def forget_psnr(tuned: torch.nn.Module) -> float:
+        return evaluate({'net': tuned}, sets[forget], {'psnr': metric}).mean['net']['psnr']
+
+    torch.manual_seed(0)  # for networks that draw in training
+    pairs = chosen(MixedDataset({'name': 'relearn', 'phase': 'val', 'sets': relearning['blocks']}), relearning['pairs'])
+    curve = relearn(net, [(item['lq'], item['gt']) for item in pairs], relearning['steps'], relearning['lr'],
+                    relearning['patch'], forget_psnr)
+    return {'scores': scores, 'identity': identity, 'relearn': {step: round(value, 4) for step, value in curve.items()}}
+
+
+def chosen(dataset: Sequence, count: int | None) -> list[dict]:
+    """The items of a data set, or `count` of them, evenly spread, decoded once."""
+    count = min(count or len(dataset), len(dataset))
+    return [dataset[int(index)] for index in np.linspace(0, len(dataset) - 1, count).round()]
+
+
+def peak_memory() -> float:
+    """The most memory held so far, in MB: on the GPU where one was used, else by this process."""
+    if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
+        return torch.cuda.max_memory_allocated() / 2**20
+    status = Path('/proc/self/status')
+    if status.is_file():  # getrusage would count what the parent held when it started this process
+        line = next(line for line in status.read_text().splitlines() if line.startswith('VmHWM'))
+        return int(line.split()[1]) / 2**10
+    import resource  # not there on Windows
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # of macOS, in bytes
+
+
+def write_json(path: str | Path, content: Mapping) -> None:
+    """Write a JSON file that is complete or absent. Raises OptionError if it cannot be written."""
+    path = Path(path)
+    partial = path.with_name(f'.{path.name}.partial')
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(json.dumps(content, indent=1) + '\n', encoding='utf-8')
+        os.replace(partial, path)
+    except OSError as error:
+        raise OptionError(f'{path} cannot be written: {error.strerror}.') from error
+
+
+if __name__ == '__main__':
+    sys.exit(main())

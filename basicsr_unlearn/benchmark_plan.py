@@ -1,0 +1,272 @@
+"""What a benchmark file asks for: its grammar, the option file of every run, and what has to be measured."""
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from basicsr_unlearn.checkpoint import resolve_checkpoint
+from basicsr_unlearn.demo import find_option_file, load_network, measures
+from basicsr_unlearn.errors import DataError, OptionError, UnlearnError
+from basicsr_unlearn.option_grammar import LIST, MAPPING, OPEN, TEXT, number, whole
+from basicsr_unlearn.options import check_dataset, check_options, check_section, load_option_file
+from basicsr_unlearn.preflight import preflight
+from basicsr_unlearn.presets import expand_method
+from basicsr_unlearn.version import __version__
+
+RESULTS = Path('results/benchmark')
+QUICK_IMAGES = 8  # of each test set
+TOP = {
+    'plugin': OPEN,
+    'name!': TEXT,
+    'base!': TEXT,           # an unlearning option file: network, original, training data settings, schedule
+    'targets!': MAPPING,     # name of a test set -> TARGET
+    'methods!': LIST,        # names of presets, or METHOD
+    'seeds!': LIST,
+    'total_iter!': whole(),  # steps of a method that does not say its own
+    'test!': MAPPING,        # name -> data set; the one named as the target is its forget set, the others retain sets
+    'relearn!': {'pairs!': whole(), 'steps!': LIST, 'lr!': number(above=0)},
+    'retraining!': {'steps!': whole(), 'batch!': whole()},  # what a retrained network costs
+    'jobs': whole(),
+}
+TARGET = {'forget!': LIST, 'retain': LIST, 'retain_degradations': LIST,  # as in datasets.train
+          'relearn!': LIST,  # paired data sets whose pairs the skill is learned again from
+          'retrained': LIST}  # checkpoints, or records of this command as .json
+METHOD = {'method!': TEXT, 'label': TEXT, 'total_iter': whole(), 'train': MAPPING}
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """A benchmark file, read and checked. `methods` are METHOD blocks by label; `base` are the base file's options."""
+    name: str
+    text: str
+    base: dict
+    targets: dict[str, dict]
+    methods: dict[str, dict]
+    seeds: list[int]
+    test: dict[str, dict]
+    relearn: dict
+    retraining: dict
+    jobs: int
+    images: int | None
+    out: Path
+
+
+def read_benchmark(path: str, quick: bool = False) -> Benchmark:
+    """Read a benchmark file and its base file.
+
+    Args:
+        path: as given; `options/NAME.yml` is found in an installed package too.
+        quick: the first seed and QUICK_IMAGES images of each set alone, in a folder of their own.
+
+    Raises:
+        OptionError: an option is unknown, missing or out of range, or a file does not exist.
+    """
+    file = find_option_file(path)
+    opt = load_option_file(str(file))
+    check_section(opt, TOP, '')
+    base = _read_base(opt['base'])
+    for name, block in opt['test'].items():
+        check_dataset(block, f'test.{name}')
+    for name, block in opt['targets'].items():
+        check_section(block, TARGET, f'targets.{name}')
+        _check_name(name, f'targets.{name}')
+        if name not in opt['test']:
+            raise OptionError(f'targets.{name} has no test set of its name: add test.{name}, on which forgetting is '
+                              'measured.')
+        for key in ('forget', 'relearn'):
+            if not block[key]:
+                raise OptionError(f'targets.{name}.{key} is an empty list: give at least one data set.')
+    if len(opt['test']) < 2:
+        raise OptionError('test has a single set: add one of what shall be kept.')
+    for key, values, low in (('seeds', opt['seeds'], 0), ('relearn.steps', opt['relearn']['steps'], 1)):
+        if not values or not all(whole(low).accepts(value) for value in values) or sorted(set(values)) != values:
+            raise OptionError(f'{key} is {list(values)}, not a list of whole numbers from {low}, each larger than the '
+                              'one before.')
+    name = f'{opt["name"]}_quick' if quick else opt['name']
+    _check_name(name, 'name')
+    return Benchmark(
+        name=name, text=file.read_text(encoding='utf-8'), base=base, targets=dict(opt['targets']),
+        methods=_methods(opt), seeds=opt['seeds'][:1] if quick else list(opt['seeds']), test=dict(opt['test']),
+        relearn=dict(opt['relearn']), retraining=dict(opt['retraining']), jobs=opt.get('jobs', 1),
+        images=QUICK_IMAGES if quick else None, out=RESULTS / name)
+
+
+def _read_base(path: str) -> dict:
+    try:
+        file = find_option_file(path)
+    except OptionError:
+        raise OptionError(f'base {path} does not exist: name an unlearning option file.') from None
+    base = load_option_file(str(file))
+    try:
+        check_options(base, is_train=True)
+        if base['model_type'] != 'UnlearnModel':
+            raise OptionError('model_type is not UnlearnModel.')
+        measures(base)
+    except OptionError as error:
+        raise OptionError(f'base {path}: {error}') from error
+    return base
+
+
+def _methods(opt: Mapping) -> dict[str, dict]:
+    methods = {}
+    for index, entry in enumerate(opt['methods']):
+        block = {'method': entry} if isinstance(entry, str) else entry
+        check_section(block, METHOD, f'methods[{index}]')
+        label = block.get('label', block['method'])
+        _check_name(label, f'methods[{index}].label')
+        if label in methods:
+            raise OptionError(f"methods[{index}] is called '{label}' like another one: give it a label.")
+        methods[label] = {'total_iter': opt['total_iter'], **block}
+    if not methods:
+        raise OptionError('methods is an empty list: name at least one; basicsr-unlearn methods lists them.')
+    return methods
+
+
+def _check_name(name: str, where: str) -> None:
+    if not re.fullmatch(r'[\w.=-]+', str(name)):
+        raise OptionError(f"{where} is '{name}', which is part of file names: use letters, digits, _, -, . and =.")
+
+
+def run_options(benchmark: Benchmark, target: str, label: str, seed: int) -> dict:
+    """The option file of one run, its method spelt out, without `name`.
+
+    Raises:
+        OptionError: there is no such method.
+    """
+    base, block, method = benchmark.base, benchmark.targets[target], benchmark.methods[label]
+    sources = ('forget', 'retain', 'retain_from', 'retain_degradations')
+    data = {key: value for key, value in base['datasets']['train'].items() if key not in sources}
+    data |= {key: block[key] for key in sources if block.get(key)}
+    if block.get('retain_degradations'):
+        data['retain_from'] = 'forget_gt'
+    train = {'method': method['method'], **method.get('train', {}), 'total_iter': method['total_iter']}
+    train = expand_method({'train': train})['train']
+    train.setdefault('warmup_iter', base['train'].get('warmup_iter', -1))
+    if 'scheduler' not in train:
+        train['scheduler'] = dict(base['train']['scheduler'])
+        if len(train['scheduler'].get('periods', ())) == 1:
+            train['scheduler']['periods'] = [method['total_iter']]
+    return deepcopy({
+        'model_type': 'UnlearnModel', 'scale': base.get('scale', 1), 'num_gpu': base['num_gpu'],
+        'manual_seed': seed, 'datasets': {'train': data}, 'network_g': base['network_g'],
+        'path': {**base['path'], 'pretrain_network_retrained': None, 'resume_state': None}, 'train': train,
+        'logger': {'print_freq': 50, 'save_checkpoint_freq': method['total_iter'] + 1, 'use_tb_logger': False}})
+
+
+def jobs_of(benchmark: Benchmark, target: str) -> list[dict]:
+    """What has to be measured for a target: the original, the retrained networks, then all methods seed by seed.
+
+    A job is what `benchmark_cell.run_job` takes.
+
+    Raises:
+        CheckpointError: a checkpoint does not exist.
+    """
+    measure, base = _measure(benchmark, target), benchmark.base
+    original = base['path']['pretrain_network_g']
+    digest = _file_digest(original)
+
+    def job(file: str, key_of: list, record: dict, param_key: str | None = None, **source: Any) -> dict:
+        network = {'network_g': base['network_g'], 'num_gpu': base['num_gpu'], 'path': {'param_key_g': param_key}}
+        key = _digest([__version__, *key_of, network, measure])
+        return {'out': str(benchmark.out / file), 'record': {'key': key, 'target': target, **record},
+                'network': network, 'measure': measure, **source}
+
+    jobs = [job(f'references/{target}_original.json', [digest], {'kind': 'original'},
+                base['path'].get('param_key_g'), checkpoint=original)]
+    for index, path in enumerate(_checkpoints(benchmark.targets[target])):
+        jobs.append(job(f'references/{target}_retrained{index}.json', [_file_digest(path)],
+                        {'kind': 'retrained', 'checkpoint': path}, checkpoint=path))
+    for seed in benchmark.seeds:
+        for label in benchmark.methods:
+            opt = run_options(benchmark, target, label, seed)
+            run_key = _digest([__version__, opt, digest])
+            cell = f'{target}_{label}_seed{seed}'
+            run = {'option_file': str(benchmark.out / 'options' / f'{cell}.yml'),
+                   'options': {'plugin': __version__, 'name': f'benchmark_{cell}_{run_key[:8]}', **opt}}
+            jobs.append(job(f'cells/{cell}.json', [run_key], {'kind': 'method', 'name': label, 'seed': seed}, run=run))
+    return jobs
+
+
+def _measure(benchmark: Benchmark, target: str) -> dict:
+    """How a network is judged, as `benchmark_cell.measurements` takes it."""
+    base = benchmark.base
+    scale = base.get('scale', 1)
+    return json.loads(json.dumps({  # plain dicts and lists, as they are read back from a record
+        'forget': target, 'metric': measures(base)['psnr'], 'images': benchmark.images,
+        'test': {name: {**block, 'name': name, 'scale': scale} for name, block in benchmark.test.items()},
+        'relearning': {**benchmark.relearn, 'patch': base['datasets']['train'].get('gt_size') or 64,
+                       'blocks': [{'name': 'relearn', **block, 'scale': scale}
+                                  for block in benchmark.targets[target]['relearn']]}}))
+
+
+def _checkpoints(target: Mapping) -> list[str]:
+    return [path for path in target.get('retrained') or () if not path.endswith('.json')]
+
+
+def retrained_records(benchmark: Benchmark, target: str) -> list[dict]:
+    """Records of retrained networks that are given as .json. With few images they are left out, as theirs are of all.
+
+    Raises:
+        DataError: a file cannot be read, or was measured otherwise than this benchmark does.
+    """
+    records = []
+    for path in benchmark.targets[target].get('retrained') or ():
+        if not path.endswith('.json') or benchmark.images is not None:
+            continue
+        try:
+            record = json.loads(Path(resolve_checkpoint(path)).read_text(encoding='utf-8'))
+            same = _without_roots(record['measure']) == _without_roots(_measure(benchmark, target))
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(f'{path} is no record of a retrained network: name a file that this command has written to '
+                            'its references folder.') from error
+        if not same:
+            raise DataError(f'{path} was measured on other test sets, pairs or relearning steps than this benchmark '
+                            'has: name the checkpoint instead, or take the file out.')
+        records.append(record)
+    return records
+
+
+def _without_roots(measure: Any) -> Any:
+    """The same data may lie elsewhere."""
+    if isinstance(measure, Mapping):
+        return {key: _without_roots(value) for key, value in measure.items() if not key.startswith('dataroot')}
+    return [_without_roots(entry) for entry in measure] if isinstance(measure, list) else measure
+
+
+def check_selected(benchmark: Benchmark, targets: Sequence[str], methods: Sequence[str]) -> None:
+    """Check options, images and checkpoints of these cells, in seconds.
+
+    Raises:
+        OptionError, DataError, CheckpointError: the first thing that would keep a cell from running.
+    """
+    for target in targets:
+        for label in methods:
+            try:
+                check_options({'name': 'x', **run_options(benchmark, target, label, benchmark.seeds[0])}, is_train=True)
+            except OptionError as error:
+                raise OptionError(f'Method {label}, target {target}: {error}') from error
+        opt = run_options(benchmark, target, methods[0], benchmark.seeds[0])
+        measure, size = _measure(benchmark, target), opt['datasets']['train'].get('gt_size') or 64
+        opt['datasets']['train'] |= {'phase': 'train', 'scale': opt['scale']}
+        opt['datasets'] |= {f'val_{name}': {**block, 'phase': 'val'} for name, block in measure['test'].items()}
+        opt['datasets'] |= {f'val_{index}': {'gt_size': size, **block, 'phase': 'train'}  # patches are taken of them
+                            for index, block in enumerate(measure['relearning']['blocks'])}
+        try:
+            preflight({**opt, 'is_train': True})
+        except UnlearnError as error:
+            raise type(error)(f'Target {target}: {error}') from error
+        for path in _checkpoints(benchmark.targets[target]):
+            load_network({**opt, 'path': {'param_key_g': None}}, path)
+        retrained_records(benchmark, target)
+
+
+def _digest(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _file_digest(path: str) -> str:
+    return hashlib.sha256(Path(resolve_checkpoint(path)).read_bytes()).hexdigest()[:16]

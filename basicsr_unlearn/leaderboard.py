@@ -1,0 +1,194 @@
+"""Records of a benchmark -> a leaderboard per forget target, all against the networks retrained without it."""
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import mean, stdev
+
+SCORE = ('|forget gap| + mean over the other tasks of the loss (0 where a task has gained) + relearn gap, in dB; '
+         'methods are sorted by it, lower is better (our choice)')
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What forgetting is held against: the range of a score in dB and, of retrained networks, the best curve.
+
+    `relearn` has the highest PSNR among the retrained networks by step; None without a retrained network.
+    """
+    low: float
+    high: float
+    networks: int
+    relearn: dict[str, float] | None
+
+
+def mean_psnr(record: Mapping, test_set: str, kind: str = 'scores') -> float:
+    """Mean over the images of a test set, in dB; `kind` identity for the untouched input."""
+    return mean(record[kind][test_set].values())
+
+
+def reference_of(target: str, original: Mapping, retrained: Sequence[Mapping]) -> Reference:
+    """The range of the retrained networks, or the identity baseline as a point where there is none."""
+    if not retrained:
+        identity = mean_psnr(original, target, 'identity')
+        return Reference(identity, identity, 0, None)
+    values = [mean_psnr(record, target) for record in retrained]
+    steps = retrained[0]['relearn']
+    return Reference(min(values), max(values), len(values),
+                     {step: max(record['relearn'][step] for record in retrained) for step in steps})
+
+
+def forget_gap(psnr: float, reference: Reference) -> float:
+    """How far a score lies outside the reference range, in dB: above positive, below (over-forgotten) negative."""
+    return psnr - min(max(psnr, reference.low), reference.high)
+
+
+def judge(record: Mapping, target: str, original: Mapping, reference: Reference) -> dict:
+    """The numbers of one network, all in dB: forget_psnr, forget_gap, retain_loss by task, relearn_gap, score.
+
+    relearn_gap is the largest lead, at equal steps, over the best retrained network, 0 if there is none; it is None
+    where there is no retrained network, and then no part of the score.
+    """
+    psnr = mean_psnr(record, target)
+    gap = forget_gap(psnr, reference)
+    losses = {task: mean_psnr(original, task) - mean_psnr(record, task)
+              for task in original['scores'] if task != target}
+    relearn = None if reference.relearn is None else max(
+        0.0, *(record['relearn'][step] - best for step, best in reference.relearn.items()))
+    score = abs(gap) + mean(max(loss, 0.0) for loss in losses.values()) + (relearn or 0.0)
+    return {'forget_psnr': psnr, 'forget_gap': gap, 'retain_loss': losses, 'relearn_gap': relearn, 'score': score}
+
+
+def target_board(target: str, original: Mapping, retrained: Sequence[Mapping], cells: Sequence[Mapping],
+                 retraining_samples: int) -> dict:
+    """The leaderboard of one forget target.
+
+    Args:
+        target: name of its test set.
+        original, retrained, cells: records as `benchmark_cell.run_job` writes them; a cell with `error` has failed.
+        retraining_samples: how many patches a retrained network is trained on, for the share of retraining.
+
+    Returns:
+        `reference`; `rows`, the original, the retrained networks as one row, then the methods by score, numbers as
+        (mean, spread); `failures`, one sentence each. The spread is the standard deviation over seeds, None of one.
+    """
+    reference = reference_of(target, original, retrained)
+
+    def row(kind: str, name: str, records: Sequence[Mapping]) -> dict:
+        judged = [judge(record, target, original, reference) for record in records]
+        numbers = {key: _spread([values[key] for values in judged])
+                   for key in ('forget_psnr', 'forget_gap', 'relearn_gap', 'score')}
+        steps = records[0]['relearn']
+        return {'kind': kind, 'name': name, 'networks': len(records), **numbers,
+                'retain_loss': {task: _spread([values['retain_loss'][task] for values in judged])
+                                for task in judged[0]['retain_loss']},
+                'relearn': {step: _spread([record['relearn'][step] for record in records]) for step in steps}}
+
+    rows = [row('original', 'original', [original])]
+    if retrained:
+        rows.append(row('retrained', f'retrained without {target}', retrained))
+    methods = []
+    done = [cell for cell in cells if 'error' not in cell]
+    for name in dict.fromkeys(cell['name'] for cell in done):
+        own = [cell for cell in done if cell['name'] == name]
+        runs = [cell['run'] for cell in own]
+        share = mean(run['steps'] * run['batch'] for run in runs) / retraining_samples
+        methods.append({**row('method', name, own), 'seeds': [cell['seed'] for cell in own], 'share': share,
+                        **{key: mean(run[key] for run in runs) for key in ('steps', 'seconds', 'memory_mb')}})
+    methods.sort(key=lambda entry: (entry['score'][0], entry['name']))
+    failures = [f'{cell["name"]}, seed {cell["seed"]}: {cell["error"]}' for cell in cells if 'error' in cell]
+    return {'target': target, 'reference': {'low': reference.low, 'high': reference.high,
+                                            'networks': reference.networks, 'relearn': reference.relearn},
+            'identity': {task: mean_psnr(original, task, 'identity') for task in original['scores']},
+            'original': {task: mean_psnr(original, task) for task in original['scores']},
+            'images': len(original['scores'][target]), 'rows': rows + methods, 'failures': failures}
+
+
+def _spread(values: Sequence[float | None]) -> tuple[float | None, float | None]:
+    if values[0] is None:
+        return None, None
+    return mean(values), stdev(values) if len(values) > 1 else None
+
+
+def caption(board: Mapping) -> str:
+    """What the numbers of a leaderboard are held against, in words."""
+    target, reference = board['target'], board['reference']
+    seeds = max((row['networks'] for row in board['rows'] if row['kind'] == 'method'), default=0)
+    spread = f', mean ± standard deviation over up to {seeds} seeds' if seeds > 1 else ', of one seed'
+    if not reference['networks']:
+        against = (f'no retrained network is given, so the forget gap is the distance from the identity baseline '
+                   f'({reference["low"]:.2f} dB), and there is no relearn gap')
+    elif reference['networks'] == 1:
+        against = (f'the forget gap is the distance from the one retrained network ({reference["low"]:.2f} dB), a '
+                   'point where several seeds would give a range')
+    else:
+        against = (f'the forget gap is the distance outside the range of {reference["networks"]} retrained networks '
+                   f'({reference["low"]:.2f} to {reference["high"]:.2f} dB)')
+    return (f'PSNR in dB on {board["images"]} images{spread}; {against}. Above 0 something is left of the skill, below '
+            f'0 is over-forgetting. The untouched input of {target} has {board["identity"][target]:.2f} dB, the '
+            f'original {board["original"][target]:.2f} dB.')
+
+
+def measured(summary: Mapping) -> list[tuple[str, str]]:
+    """What each number is, in words; `summary` is what leaderboard.json holds."""
+    relearn, retraining = summary['relearn'], summary['retraining']
+    steps = ', '.join(map(str, relearn['steps']))
+    return [
+        ('score', SCORE),
+        ('forget gap', 'how far the PSNR on the forget test set lies outside the range of the retrained networks'),
+        ('loss', 'PSNR of the original less that of the unlearned network, on the other tasks'),
+        ('relearn gap', f'fine-tuning on {relearn["pairs"]} forget pairs (Adam, {relearn["lr"]:g}), the largest lead '
+                        f'over the best retrained network at equal steps, of {steps}'),
+        ('time', 'wall time of unlearning, on one thread or on the GPU'),
+        ('retraining', f'steps times batch, as a share of the {retraining["steps"]:,} steps of {retraining["batch"]} '
+                       'that retraining takes'),
+        ('memory', 'peak of the process while unlearning, or of the GPU'),
+    ]
+
+
+def columns(board: Mapping) -> list[tuple[str, str]]:
+    """Heading and unit of each column of the table, after rank and name."""
+    tasks = [task for task in board['original'] if task != board['target']]
+    return [('forget PSNR', 'dB'), ('forget gap', 'dB'), *((f'{task} loss', 'dB') for task in tasks),
+            ('relearn gap', 'dB'), ('score', 'dB'), ('time', 's'), ('retraining', '%'), ('memory', 'MB')]
+
+
+def cells_of(row: Mapping) -> list[str]:
+    """The row's numbers as they are shown, in the order of `columns`."""
+    shown = [_shown(row['forget_psnr'], '.2f'), _shown(row['forget_gap'], '+.2f'),
+             *(_shown(loss, '+.2f') for loss in row['retain_loss'].values()),
+             _shown(row['relearn_gap'], '.2f'), _shown(row['score'], '.2f')]
+    if row['kind'] != 'method':
+        return [*shown, '', '100' if row['kind'] == 'retrained' else '', '']
+    return [*shown, f'{row["seconds"]:.0f}', f'{100 * row["share"]:.2g}', f'{row["memory_mb"]:.0f}']
+
+
+def _shown(number: tuple[float | None, float | None], form: str) -> str:
+    value, spread = number
+    if value is None:
+        return '–'
+    value = round(value, 2)
+    text = format(value, form) if value else '0.00'  # no sign
+    return text if spread is None else f'{text} ± {spread:.2f}'
+
+
+def ranked(rows: Sequence[Mapping]) -> list[tuple[str, Mapping]]:
+    """Rows with their rank: 1, 2 ... for the methods, none for the references."""
+    rank, numbered = 0, []
+    for row in rows:
+        rank += row['kind'] == 'method'
+        numbered.append((str(rank) if row['kind'] == 'method' else '', row))
+    return numbered
+
+
+def markdown(board: Mapping) -> str:
+    """The table of one target with its caption, aligned for a terminal too."""
+    head = ['#', 'method', *(f'{name}, {unit}' for name, unit in columns(board))]
+    lines = [head, *([rank, row['name'], *cells_of(row)] for rank, row in ranked(board['rows']))]
+    wide = [max(3, *(len(line[i]) for line in lines)) for i in range(len(head))]
+    text = [_line(line, wide) for line in lines]
+    text.insert(1, '|' + '|'.join(f' {"-" * (w - (i != 1))}{":" if i != 1 else ""} ' for i, w in enumerate(wide)) + '|')
+    failures = [f'\nDid not finish: {failure}' for failure in board['failures']]
+    return '\n'.join([caption(board), '', *text, *failures])
+
+
+def _line(cells: Sequence[str], wide: Sequence[int]) -> str:
+    padded = [cell.ljust(w) if i == 1 else cell.rjust(w) for i, (cell, w) in enumerate(zip(cells, wide))]
+    return f'| {" | ".join(padded)} |'

@@ -1,0 +1,351 @@
+"""The benchmark: what is run, what is kept, and the numbers of the leaderboard."""
+import json
+import re
+from contextlib import redirect_stderr
+from html.parser import HTMLParser
+from math import asinh
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from basicsr_unlearn import benchmark, cli
+from basicsr_unlearn.archs.nafnet_arch import NAFNet
+from basicsr_unlearn.benchmark_cell import run_job
+from basicsr_unlearn.benchmark_plan import jobs_of, read_benchmark
+from basicsr_unlearn.entry import guarded
+from basicsr_unlearn.leaderboard import caption, forget_gap, markdown, reference_of, target_board
+from basicsr_unlearn.leaderboard_page import GOAL_LOSS, LETTER, LINE, RADIUS, label_places, write_page
+
+NETWORK = {'width': 4, 'enc_blk_nums': [1], 'middle_blk_num': 1, 'dec_blk_nums': [1]}
+PLUGIN = "plugin: !!python/name:basicsr_unlearn.__version__ ''\n"
+RESULTS = Path('results/benchmark/tiny')
+
+
+def degraded(kind: str) -> dict:
+    return {'type': 'DegradedImageDataset', 'dataroot_gt': 'photos', 'degradations': [{'type': kind}]}
+
+
+BASE = {
+    'name': 'base', 'model_type': 'UnlearnModel', 'scale': 1, 'num_gpu': 0, 'manual_seed': 0,
+    'datasets': {'train': {'name': 'train', 'type': 'ForgetRetainDataset', 'gt_size': 16, 'batch_size_per_gpu': 2,
+                           'num_worker_per_gpu': 0, 'forget': [degraded('haze')]}},
+    'network_g': {'type': 'NAFNet', **NETWORK}, 'path': {'pretrain_network_g': 'original.pth'},
+    'train': {'optim_g': {'type': 'Adam', 'lr': 1e-3}, 'scheduler': {'type': 'MultiStepLR', 'milestones': [1000]},
+              'total_iter': 6, 'forget_opt': {'type': 'GradientAscentLoss'}},
+    'val': {'val_freq': 1000, 'save_img': False, 'metrics': {'psnr': {'type': 'calculate_psnr', 'crop_border': 0}}},
+    'logger': {'print_freq': 1, 'save_checkpoint_freq': 1000, 'use_tb_logger': False},
+}
+TARGET = {'forget': [degraded('haze')], 'retain_degradations': [{'degradations': [{'type': 'gaussian_noise'}]}],
+          'relearn': [degraded('haze')], 'retrained': ['retrained.pth']}
+BENCHMARK = {
+    'name': 'tiny', 'base': 'base.yml', 'targets': {'haze': TARGET},
+    'methods': ['calibrated', {'method': 'gradient_ascent', 'label': 'ascent', 'total_iter': 1}], 'seeds': [0],
+    'total_iter': 2, 'test': {'haze': degraded('haze'), 'noise': degraded('gaussian_noise')},
+    'relearn': {'pairs': 2, 'steps': [1, 2], 'lr': 1e-3}, 'retraining': {'steps': 40, 'batch': 2},
+}
+
+
+def changed(opt: dict, dotted: str, value: object) -> dict:
+    """A copy of `opt` with the option at `dotted` set."""
+    first, _, rest = dotted.partition('.')
+    return {**opt, first: changed(opt[first], rest, value) if rest else value}
+
+
+@pytest.fixture
+def job(in_tmp_path, photos) -> Path:
+    """A folder with photographs, an original and a retrained network, base.yml and tiny.yml."""
+    torch.set_num_threads(1)
+    photos(in_tmp_path / 'photos', [f'p{i}' for i in range(9)], size=(20, 20))
+    for seed, name in enumerate(('original', 'retrained')):
+        torch.manual_seed(seed)
+        torch.save({'params': NAFNet(**NETWORK).state_dict()}, f'{name}.pth')
+    Path('base.yml').write_text(PLUGIN + yaml.safe_dump(BASE))
+    write(BENCHMARK)
+    return in_tmp_path
+
+
+def write(opt: dict) -> None:
+    Path('tiny.yml').write_text(PLUGIN + yaml.safe_dump(opt))
+
+
+@pytest.fixture
+def started(monkeypatch) -> list[str]:
+    """The jobs that were started, by the name of their file; they run in this process instead of one of their own."""
+    names = []
+
+    def start(job: dict, log: Path, running: set) -> int:
+        names.append(Path(job['out']).stem)
+        with open(log, 'w') as output, redirect_stderr(output):  # stdout is the command's own meanwhile
+            return guarded(lambda: run_job(json.loads(json.dumps(job))))
+
+    monkeypatch.setattr(benchmark, 'start', start)
+    return names
+
+
+def run(*flags: str) -> int:
+    return cli.main(['benchmark', '-opt', 'tiny.yml', *flags])
+
+
+# ---------------------------------------------------------------- what is run and kept
+
+CELLS = ['haze_original', 'haze_retrained0', 'haze_calibrated_seed0', 'haze_ascent_seed0']
+
+
+def test_what_is_finished_is_not_run_again_and_what_has_changed_is(job, started, capsys):
+    assert run('--quick') == 0 and started == CELLS
+    kept = {path: path.read_text() for path in Path('results/benchmark/tiny_quick').glob('[cr]*/*.json')}
+    assert len(kept) == 4
+    assert all(len(images) == 8 for text in kept.values() for images in json.loads(text)['scores'].values())
+    out = capsys.readouterr().out
+    assert '[4/4] haze, ascent, seed 0: forget PSNR' in out and '| calibrated' in out
+
+    started.clear()
+    assert run('--quick') == 0 and started == []
+    assert {path: path.read_text() for path in kept} == kept
+    assert '4 networks to measure, 4 of them done' in capsys.readouterr().out
+
+    runs = {path: path.stat().st_mtime_ns for path in Path('experiments').glob('*/benchmark.json')}
+    write(changed(BENCHMARK, 'relearn.lr', 2e-3))  # measured anew, but not unlearned anew
+    assert run('--quick') == 0 and started == CELLS
+    assert {path: path.stat().st_mtime_ns for path in Path('experiments').glob('*/benchmark.json')} == runs
+
+    started.clear()
+    write(changed(changed(BENCHMARK, 'relearn.lr', 2e-3), 'methods', ['calibrated', 'finetune']))
+    assert run('--quick') == 0 and started == ['haze_finetune_seed0']
+
+    started.clear()
+    torch.save({'params': NAFNet(**NETWORK).state_dict()}, 'retrained.pth')  # another file of the same name
+    assert run('--quick') == 0 and started == ['haze_retrained0']
+
+
+def test_records_and_leaderboard_hold_what_was_done(job, started):
+    write(changed(BENCHMARK, 'seeds', [0, 3]))
+    assert run('--only', 'method=ascent,seed=3') == 0 and started == [*CELLS[:2], 'haze_ascent_seed3']
+    record = json.loads((RESULTS / 'cells' / 'haze_ascent_seed3.json').read_text())
+    assert record['run']['steps'] == 1 and record['run']['batch'] == 2 and record['run']['memory_mb'] > 0
+    assert {name: len(images) for name, images in record['scores'].items()} == {'haze': 9, 'noise': 9}
+    assert list(record['relearn']) == ['1', '2']
+    option_file = RESULTS / 'options' / 'haze_ascent_seed3.yml'
+    opt = yaml.safe_load(option_file.read_text().split('\n', 1)[1])
+    assert opt['manual_seed'] == 3 and opt['train']['forget_opt']['bound'] == 'none'  # the preset, spelt out
+    assert Path(record['run']['checkpoint']).is_file()
+    board = json.loads((RESULTS / 'leaderboard.json').read_text())['targets']['haze']
+    assert [row['name'] for row in board['rows']] == ['original', 'retrained without haze', 'ascent']
+    assert board['rows'][2]['share'] == pytest.approx(1 * 2 / (40 * 2))
+    assert board['rows'][0]['retain_loss']['noise'][0] == 0 and board['rows'][1]['forget_gap'][0] == 0
+    assert '| ascent' in (RESULTS / 'leaderboard.md').read_text()
+
+
+def test_a_cell_that_fails_is_recorded_and_tried_again(job, started, capsys):
+    write(changed(BENCHMARK, 'methods', [
+        {'method': 'gradient_ascent', 'label': 'broken', 'train': {'optim_g': {'lr': 1e30}}},
+        {'method': 'gradient_ascent', 'label': 'ascent', 'total_iter': 1}]))
+    assert run('--quick') == 1
+    assert 'haze, broken, seed 0: failed: Loss or gradient is not finite' in capsys.readouterr().out
+    folder = Path('results/benchmark/tiny_quick')
+    assert json.loads((folder / 'cells/haze_broken_seed0.json').read_text())['error'].startswith('Loss or gradient')
+    board = json.loads((folder / 'leaderboard.json').read_text())['targets']['haze']
+    assert [row['name'] for row in board['rows']][2:] == ['ascent']
+    assert len(board['failures']) == 1 and board['failures'][0].startswith('broken, seed 0: Loss or gradient')
+    started.clear()
+    assert run('--quick') == 1 and started == ['haze_broken_seed0']
+
+
+def test_a_record_can_stand_for_a_retrained_network(job, started, capsys):
+    assert run('--only', 'method=ascent') == 0
+    Path('moved').symlink_to('photos')  # the same data in another place
+    shipped = json.loads((RESULTS / 'references/haze_retrained0.json').read_text())
+    shipped['measure']['test']['haze']['dataroot_gt'] = 'moved'
+    Path('shipped.json').write_text(json.dumps(shipped))
+    write(changed(BENCHMARK, 'targets.haze.retrained', ['retrained.pth', 'shipped.json']))
+    started.clear()
+    assert run('--only', 'method=ascent') == 0 and started == []
+    board = json.loads((RESULTS / 'leaderboard.json').read_text())['targets']['haze']
+    assert board['reference']['networks'] == 2 and board['reference']['low'] == board['reference']['high']
+    write(changed(changed(BENCHMARK, 'targets.haze.retrained', ['shipped.json']), 'relearn.lr', 0.5))
+    assert run() == 2 and 'shipped.json was measured on other test sets' in capsys.readouterr().err
+
+
+def test_one_process_measures_one_network(job):
+    tiny = read_benchmark('tiny.yml', quick=True)
+    first, second = jobs_of(tiny, 'haze')[0], jobs_of(tiny, 'haze')[1]
+    assert first['record']['key'] != second['record']['key']
+    running = set()
+    assert benchmark.start(first, Path('log'), running) == 0, Path('log').read_text()
+    record = json.loads(Path(first['out']).read_text())
+    assert record['key'] == first['record']['key'] and len(record['identity']['haze']) == 8 and not running
+
+
+@pytest.mark.parametrize('dotted, value, sentence', [
+    ('methods', ['calibratd'], "method is 'calibratd', which is not there: did you mean calibrated"),
+    ('methods', ['ssd', 'ssd'], "methods[1] is called 'ssd' like another one"),
+    ('methods', [{'method': 'calibrated', 'train': {'retain_opt': {'wieght': 2}}}],
+     'Method calibrated, target haze: train.retain_opt.wieght is no option'),
+    ('targets', {'haze': {'relearn': [degraded('haze')]}}, 'targets.haze.forget is missing'),
+    ('targets', {'snow': TARGET}, 'targets.snow has no test set of its name'),
+    ('targets.haze.retrained', ['gone.pth'], 'gone.pth does not exist'),
+    ('targets.haze.retrained', ['gone.json'], 'gone.json does not exist'),
+    ('targets.haze.relearn', [{**degraded('haze'), 'dataroot_gt': 'small'}], 'smaller than the training patch'),
+    ('test.noise.dataroot_gt', 'nowhere', 'Target haze: '),
+    ('test', {'haze': degraded('haze')}, 'test has a single set'),
+    ('seeds', [1, 0], 'seeds is [1, 0], not a list of whole numbers from 0'),
+    ('relearn.step', [1], 'relearn.step is no option: did you mean relearn.steps?'),
+    ('base', 'gone.yml', 'base gone.yml does not exist'),
+    ('name', 'a/b', "name is 'a/b', which is part of file names"),
+])
+def test_bad_input_is_one_sentence_before_anything_runs(job, started, photos, capsys, dotted, value, sentence):
+    photos(job / 'small', ['s'], size=(8, 8))
+    write(changed(BENCHMARK, dotted, value))
+    assert run() == 2
+    err = capsys.readouterr().err
+    assert err.startswith('Error: ') and err.count('\n') == 1 and sentence in err, err
+    assert started == [] and not Path('results').exists() and not Path('experiments').exists()
+
+
+@pytest.mark.parametrize('flags, sentence', [
+    (['--only', 'method=deep'], '--only method=deep: this benchmark has no such cells; use calibrated, ascent.'),
+    (['--only', 'metod=deep'], 'use target=..., method=... and seed=...'),
+    (['--jobs', '0'], '--jobs is 0'),
+])
+def test_wrong_flags_are_one_sentence(job, started, capsys, flags, sentence):
+    assert run(*flags) == 2
+    assert sentence in capsys.readouterr().err and started == []
+
+
+def test_a_target_that_is_not_asked_for_may_lack_its_network(job, started):
+    write(changed(BENCHMARK, 'targets.noise', {**TARGET, 'forget': [degraded('gaussian_noise')],
+                                               'retrained': ['not_yet.pth']}))
+    assert run('--quick', '--only', 'target=haze,method=ascent') == 0
+    assert list(json.loads(Path('results/benchmark/tiny_quick/leaderboard.json').read_text())['targets']) == ['haze']
+
+
+# ---------------------------------------------------------------- the numbers
+
+def record(name: str, haze: float, rain: float, noise: float, relearn: tuple, seed: int = 0, **more) -> dict:
+    """Scores of two images a set, 1 dB above and below the given mean."""
+    scores = {task: {'a': psnr - 1, 'b': psnr + 1} for task, psnr in (('haze', haze), ('rain', rain), ('noise', noise))}
+    return {'name': name, 'seed': seed, 'scores': scores, 'relearn': dict(zip(('10', '25'), relearn)),
+            'run': {'steps': 200, 'batch': 8, 'seconds': 30 + seed, 'memory_mb': 700}, **more}
+
+
+ORIGINAL = {**record('original', 20, 30, 28, (20, 20)),
+            'identity': {task: {'a': psnr, 'b': psnr} for task, psnr in (('haze', 9.5), ('rain', 20), ('noise', 19))}}
+RETRAINED = [record('', 10, 31, 28.5, (15, 16)), record('', 11, 31.5, 29, (14, 17))]
+CELLS_BY_HAND = [
+    record('over', 8, 30, 28, (10, 10)),
+    record('good', 10.5, 29.8, 28.2, (15.5, 16), seed=0),
+    record('good', 11.5, 29.6, 28.0, (14, 17), seed=1),
+    {'name': 'broken', 'seed': 2, 'error': 'It has <diverged>.'},
+]
+
+
+def by_hand(retrained: list = RETRAINED) -> dict:
+    return target_board('haze', ORIGINAL, retrained, CELLS_BY_HAND, 20000 * 8)
+
+
+def test_numbers_of_the_leaderboard():
+    board = by_hand()
+    original, retrained, good, over = board['rows']
+    assert (good['name'], over['name']) == ('good', 'over')
+    # good: 10.5 lies inside 10 ... 11, 11.5 is 0.5 above
+    assert good['forget_psnr'] == pytest.approx((11.0, 0.5**0.5))
+    assert good['forget_gap'] == pytest.approx((0.25, 0.125**0.5))
+    assert good['retain_loss']['rain'] == pytest.approx((0.3, 0.02**0.5))
+    assert good['retain_loss']['noise'] == pytest.approx((-0.1, 0.02**0.5))
+    # the best retrained curve is 15, 17: seed 0 leads by 0.5 at step 10, seed 1 nowhere
+    assert good['relearn_gap'] == pytest.approx((0.25, 0.125**0.5))
+    # seed 0: 0 + (0.2 + 0)/2 + 0.5; seed 1: 0.5 + (0.4 + 0)/2 + 0
+    assert good['score'] == pytest.approx(((0.6 + 0.7) / 2, 0.005**0.5))
+    assert (good['share'], good['seconds'], good['seeds']) == (pytest.approx(0.01), 30.5, [0, 1])
+    assert over['forget_gap'] == (-2, None) and over['score'] == (2, None) and over['relearn_gap'] == (0, None)
+    assert original['forget_gap'][0] == 9 and original['relearn_gap'][0] == 5 and original['score'][0] == 14
+    assert retrained['networks'] == 2 and retrained['forget_gap'] == (0, 0) and retrained['score'] == (0, 0)
+    assert retrained['retain_loss']['rain'][0] == -1.25
+    assert board['failures'] == ['broken, seed 2: It has <diverged>.']
+
+
+def test_the_range_is_a_point_for_one_and_the_identity_baseline_for_none():
+    one = reference_of('haze', ORIGINAL, RETRAINED[:1])
+    assert (one.low, one.high) == (10, 10) and forget_gap(10.5, one) == 0.5 and forget_gap(9, one) == -1
+    assert 'the one retrained network (10.00 dB), a point' in caption(by_hand(RETRAINED[:1]))
+    none = by_hand([])
+    over, good = none['rows'][1:]
+    assert over['score'][0] == 1.5
+    assert good['forget_gap'][0] == pytest.approx((1 + 2) / 2)  # from 9.5
+    assert good['relearn_gap'] == (None, None) and good['score'][0] == pytest.approx((1 + 0.1 + 2 + 0.2) / 2)
+    assert [row['kind'] for row in none['rows']] == ['original', 'method', 'method']
+    assert 'identity baseline (9.50 dB), and there is no relearn gap' in caption(none)
+    assert '2 retrained networks (10.00 to 11.00 dB)' in caption(by_hand())
+
+
+def test_the_markdown_table_is_whole():
+    lines = markdown(by_hand()).splitlines()
+    table = [line for line in lines if line.startswith('|')]
+    assert len(table) == 2 + 4 and len({line.count('|') for line in table}) == len({len(line) for line in table}) == 1
+    good = [cell.strip() for cell in next(line for line in table if 'good' in line).strip('|').split('|')]
+    assert good == ['1', 'good', '11.00 ± 0.71', '+0.25 ± 0.35', '+0.30 ± 0.14', '-0.10 ± 0.14', '0.25 ± 0.35',
+                    '0.65 ± 0.07', '30', '1', '700']
+    assert lines[-1] == 'Did not finish: broken, seed 2: It has <diverged>.'
+
+
+class Page(HTMLParser):
+    """Tags with their attributes, and the text that a reader sees."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.tags, self.text = [], ''
+        self.feed(re.sub(r'<style>.*?</style>', '', text, flags=re.DOTALL))
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def page(tmp_path, boards: dict) -> tuple[str, Page]:
+    summary = {'name': 'tiny', 'version': '0.1', 'seeds': [0, 1], 'targets': boards,
+               'relearn': {'pairs': 8, 'steps': [10, 25], 'lr': 5e-4}, 'retraining': {'steps': 20000, 'batch': 8}}
+    write_page(tmp_path / 'board.html', summary, 'name: tiny  # <& "quoted">\n')
+    text = (tmp_path / 'board.html').read_text(encoding='utf-8')
+    return text, Page(text)
+
+
+def test_the_page_needs_nothing_from_elsewhere_and_shows_every_number(tmp_path):
+    renamed = by_hand([])
+    renamed['rows'][1]['name'] = '<b>evil'
+    text, shown = page(tmp_path, {'haze': by_hand(), 'haze again': renamed})
+    assert not any('src' in attributes or 'href' in attributes or tag == 'script' for tag, attributes in shown.tags)
+    assert not re.search(r'url\(|@import|https?://|\$\w', text)
+    assert [tag for tag, _ in shown.tags].count('svg') == [tag for tag, _ in shown.tags].count('table') == 2
+    for expected in ('Forgetting haze', '<b>evil', '11.00 ± 0.71', 'It has <diverged>.', '20,000 steps of 8',
+                     '# <& "quoted">'):
+        assert expected in shown.text, expected
+
+
+def test_the_picture_is_to_scale(tmp_path):
+    _, shown = page(tmp_path, {'haze': by_hand()})
+    dots = [(float(tag['cx']), float(tag['cy'])) for name, tag in shown.tags if name == 'circle']
+    over, good, retrained, original = dots  # the best is drawn last
+    zero = [tag for name, tag in shown.tags if name == 'line' and tag['class'] == 'grid zero']
+    assert retrained[0] == float(zero[0]['x1']) and original[1] == over[1] == float(zero[1]['y1'])
+    left, right = retrained[0] - over[0], original[0] - retrained[0]
+    assert left / right == pytest.approx(asinh(2 / 0.1) / asinh(9 / 0.1), abs=0.002)
+    goal = next(tag for name, tag in shown.tags if name == 'rect')
+    assert (0.3 - 0.1) / 2 == pytest.approx(GOAL_LOSS) and good[1] == pytest.approx(float(goal['y']), abs=0.1)
+
+
+def test_labels_cover_neither_dots_nor_each_other():
+    dots = [(300 + 7 * (i % 4), 200 + 5 * (i // 4)) for i in range(12)] + [(740, 30)]
+    names = [f'method_{i}' for i in range(12)] + ['at_the_edge']
+    places = label_places(dots, names)
+    boxes = [(left, top, left + LETTER * len(name), top + LINE) for place, name in zip(places, names) if place
+             for left, top in [place]]
+    assert len(boxes) >= 10
+    boxes += [(x - RADIUS, y - RADIUS, x + RADIUS, y + RADIUS) for x, y in dots]
+    labels = len(boxes) - len(dots)
+    assert not any(i != j and a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+                   for i, a in enumerate(boxes[:labels]) for j, b in enumerate(boxes))
+    assert all(0 < box[0] and box[2] < 760 for box in boxes[:labels])
