@@ -9,7 +9,7 @@ from typing import Any
 import torch
 import yaml
 from basicsr.utils.options import ordered_yaml
-from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, METRIC_REGISTRY, MODEL_REGISTRY
+from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, LOSS_REGISTRY, METRIC_REGISTRY, MODEL_REGISTRY
 
 import basicsr_unlearn  # noqa: F401  registers the components
 from basicsr_unlearn.errors import OptionError
@@ -41,6 +41,7 @@ from basicsr_unlearn.option_grammar import (
 )
 from basicsr_unlearn.presets import expand_method
 from basicsr_unlearn.tiling import DEFAULT_OVERLAP, check_tile
+from basicsr_unlearn.unlearning.dual import DualWeight
 from basicsr_unlearn.unlearning.phases import check_phases
 
 
@@ -296,11 +297,12 @@ def _check_training(opt: dict) -> None:
         if name != 'anchor_opt' and train[name].get('reduction') == 'none':
             raise OptionError(f'train.{name}.reduction is none, not mean or sum: training needs one number.')
     uses_retain = [name for name in parts if name == 'retain_opt'
-                   or (name == 'adversarial_opt' and train[name].get('source', 'retain') == 'retain')]
+                   or (name == 'adversarial_opt' and _source(train[name]) == 'retain')]
     if uses_retain and data['type'] == 'ForgetRetainDataset' and not (data.get('retain') or data.get('retain_from')):
         raise OptionError(f'train.{uses_retain[0]} needs retain samples: give datasets.train.retain, or retain_from: '
                           'forget_gt with retain_degradations.')
     _check_phases(train, [name.removesuffix('_opt') for name in parts])
+    _check_dual(train)
     if train.get('dual_opt') and 'retain_opt' not in parts:
         raise OptionError('train.dual_opt weighs the retain terms by what the retain batches lose: add a retain_opt.')
     if train.get('conflict_opt') and (len(parts) == 1 or 'forget_opt' not in parts):
@@ -317,6 +319,19 @@ def _check_training(opt: dict) -> None:
     if stop.get('check') == 'val' and ('forget' not in roles or not opt.get('val')):
         raise OptionError('train.stop_opt.check is val but no val_ data set has role: forget, or there is no val '
                           'section: add them, or write check: train.')
+
+
+def _source(block: dict) -> str:
+    """The stream that an adversarial loss asks for, by its option or its default."""
+    parameters = inspect.signature(registered(LOSS_REGISTRY, block['type'], 'type')).parameters
+    return block.get('source') or (parameters['source'].default if 'source' in parameters else 'retain')
+
+
+def _check_dual(train: dict) -> None:
+    try:
+        DualWeight(**(train.get('dual_opt') or {}))
+    except ValueError as error:
+        raise OptionError(f'train.dual_opt: {str(error).rstrip(".")}.') from error
 
 
 def _check_airnet(opt: dict) -> None:

@@ -27,9 +27,12 @@ def train_proxy(evidence: Evidence, iters: int = 0, lr: float = 1e-3, seed: int 
     proxy = evidence.untrained(seed)
     optimizer = torch.optim.Adam(proxy.parameters(), lr=lr)
     proxy.train()
-    for step in range(iters):
-        lq, gt = evidence.retain[step % len(evidence.retain)]
-        optimizer.zero_grad()
-        sample_loss(proxy(lq), gt).mean().backward()
-        optimizer.step()
+    with torch.random.fork_rng():  # for networks with dropout
+        torch.manual_seed(seed)
+        for step in range(iters):
+            lq, gt = evidence.retain[step % len(evidence.retain)]
+            optimizer.zero_grad()
+            sample_loss(proxy(lq), gt).mean().backward()
+            optimizer.step()
+    proxy.zero_grad()
     return proxy.eval()
