@@ -12,7 +12,8 @@ from basicsr_unlearn.checkpoint import resolve_checkpoint
 from basicsr_unlearn.demo import find_option_file, load_network, measures
 from basicsr_unlearn.errors import DataError, OptionError, UnlearnError
 from basicsr_unlearn.option_grammar import LIST, MAPPING, OPEN, TEXT, number, whole
-from basicsr_unlearn.options import check_dataset, check_options, check_section, load_option_file
+from basicsr_unlearn.option_walker import check_dataset, check_section
+from basicsr_unlearn.options import check_options, load_option_file
 from basicsr_unlearn.preflight import preflight
 from basicsr_unlearn.presets import expand_method
 from basicsr_unlearn.version import __version__

@@ -29,7 +29,7 @@ from basicsr_unlearn.data.paired_restoration_dataset import PairedRestorationDat
 from basicsr_unlearn.data.store import ImageStore
 from basicsr_unlearn.errors import CheckpointError, DataError, OptionError, UnlearnError
 from basicsr_unlearn.models.preparing import build_parts
-from basicsr_unlearn.options import registered
+from basicsr_unlearn.option_walker import registered
 from basicsr_unlearn.presets import expand_method
 from basicsr_unlearn.unlearning.parts import MASKS, Evidence
 
