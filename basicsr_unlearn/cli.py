@@ -7,7 +7,7 @@ from basicsr_unlearn.entry import guarded
 from basicsr_unlearn.errors import OptionError
 from basicsr_unlearn.version import __version__
 
-# name -> one line for the help; its module, of the same name, is imported when it is called
+# name -> one line for the help; its module, of the same name or in MODULES, is imported when it is called
 COMMANDS = {
     'train': 'train or unlearn as an option file says',
     'test': 'test a network as an option file says',
@@ -15,8 +15,11 @@ COMMANDS = {
     'methods': 'list the methods that an option file can name',
     'show': 'print an option file with its method spelt out',
     'benchmark': 'compare methods with networks retrained without the forget set, on a leaderboard',
+    'audit': 'prove what was forgotten, what was kept and what still sleeps in the weights',
+    'compare': 'audits side by side',
     'convert': 'turn a checkpoint of any project into one that BasicSR loads, and name its network',
 }
+MODULES = {'audit': 'auditing.command', 'compare': 'auditing.compare'}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -39,7 +42,7 @@ def _dispatch(argv: list[str]) -> int:
         near = difflib.get_close_matches(command, COMMANDS, 1)
         raise OptionError(f"'{command}' is no command: " + (f"did you mean '{near[0]}'?" if near else
                           f'use one of {", ".join(COMMANDS)}.'))
-    return importlib.import_module(f'basicsr_unlearn.{command}').main(rest)
+    return importlib.import_module(f'basicsr_unlearn.{MODULES.get(command, command)}').main(rest)
 
 
 def _help() -> str:

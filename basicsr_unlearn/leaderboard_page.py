@@ -4,8 +4,9 @@ from html import escape
 from math import asinh
 from pathlib import Path
 from statistics import mean
-from string import Template
 
+from basicsr_unlearn.charts import signed
+from basicsr_unlearn.drawing import fill
 from basicsr_unlearn.leaderboard import caption, cells_of, columns, measured, ranked
 
 WIDTH, HEIGHT = 760, 460  # of the picture, in its own units
@@ -24,12 +25,10 @@ def write_page(path: str | Path, summary: Mapping, option_text: str) -> None:
         summary: what leaderboard.json holds, see `basicsr_unlearn.benchmark.write_boards`.
         option_text: the benchmark file, shown at the end.
     """
-    template = Template((Path(__file__).parent / 'leaderboard.html').read_text(encoding='utf-8'))
-    boards = summary['targets']
-    Path(path).write_text(template.substitute(
-        title=escape(f'Unlearning benchmark {summary["name"]}'), top=_top(summary),
-        boards=''.join(_board(board) for board in boards.values()), measured=_legend(summary),
-        option_text=escape(option_text)), encoding='utf-8')
+    fill(path, Path(__file__).parent / 'leaderboard.html',
+         title=escape(f'Unlearning benchmark {summary["name"]}'), top=_top(summary),
+         boards=''.join(_board(board) for board in summary['targets'].values()), measured=_legend(summary),
+         option_text=escape(option_text))
 
 
 def _top(summary: Mapping) -> str:
@@ -97,11 +96,11 @@ def picture(board: Mapping) -> str:
         if LEFT <= x(tick) <= WIDTH - RIGHT:
             parts.append(f'<line class="grid{zero}" x1="{x(tick):.1f}" x2="{x(tick):.1f}" y1="{TOP}" '
                          f'y2="{HEIGHT - BOTTOM}"/><text x="{x(tick):.1f}" y="{HEIGHT - BOTTOM + 17}" '
-                         f'text-anchor="middle">{_signed(tick)}</text>')
+                         f'text-anchor="middle">{signed(tick)}</text>')
         if TOP <= y(tick) <= HEIGHT - BOTTOM:
             parts.append(f'<line class="grid{zero}" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y(tick):.1f}" '
                          f'y2="{y(tick):.1f}"/><text x="{LEFT - 7}" y="{y(tick) + 4:.1f}" text-anchor="end">'
-                         f'{_signed(tick)}</text>')
+                         f'{signed(tick)}</text>')
     middle = (LEFT + WIDTH - RIGHT) / 2
     parts.append(f'<text class="name" x="{middle:.1f}" y="{HEIGHT - 6}" text-anchor="middle">forget gap, dB</text>'
                  f'<text class="name" x="{LEFT}" y="{TOP - 11}">mean loss on the other tasks, dB</text>')
@@ -132,10 +131,6 @@ def _axis(values: Sequence[float], goal: float, start: float, end: float):
     room = 0.06 * (high - low)
     low, high = low - room, high + room
     return lambda value: start + (end - start) * (asinh(value / LINEAR) - low) / (high - low)
-
-
-def _signed(tick: float) -> str:
-    return f'{tick:g}'.replace('-', '−')
 
 
 def label_places(dots: Sequence[tuple[float, float]], names: Sequence[str]) -> list[tuple[float, float] | None]:

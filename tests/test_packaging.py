@@ -31,7 +31,8 @@ def test_the_wheel_carries_all_that_runs_outside_a_checkout(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     for folder, pattern, place in (('options', '*.yml', 'basicsr_unlearn/option_files'),
                                    ('basicsr_unlearn', '**/*.py', 'basicsr_unlearn'),
-                                   ('basicsr_unlearn', '*.html', 'basicsr_unlearn'),
+                                   ('basicsr_unlearn', '**/*.html', 'basicsr_unlearn'),
+                                   ('basicsr_unlearn', '*.css', 'basicsr_unlearn'),
                                    ('basicsr_unlearn', 'zoo/*.*', 'basicsr_unlearn')):
         for path in (REPOSITORY / folder).glob(pattern):
             assert f'{place}/{path.relative_to(REPOSITORY / folder).as_posix()}' in names

@@ -6,8 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
+from basicsr_unlearn.drawing import where_to_look
 from basicsr_unlearn.evaluate import Strip
-from basicsr_unlearn.report import spread, where_to_look, write_report
+from basicsr_unlearn.report import write_report
 
 
 class Page(HTMLParser):
@@ -126,22 +127,3 @@ def test_no_curves_and_no_strips_leave_no_empty_sections(tmp_path):
 def test_small_and_large_pictures_fit(tmp_path):
     _, page = written(tmp_path, summary(), {'haze': [strip(size=(20, 24))], 'rain': [strip(size=(900, 1400))]}, {})
     assert max(int(image['width']) for image in page.all('img')) == 640
-
-
-def test_the_crop_goes_where_outputs_differ_and_there_is_detail():
-    rng = np.random.default_rng(1)
-    gt = np.full((80, 100, 3), 128, np.uint8)
-    first, second = gt.copy(), gt.copy()
-    gt[40:56, 70:86] = rng.integers(0, 256, (16, 16, 1))  # detail there, and only there
-    second[:] += 20
-    top, left = where_to_look(gt, first, second, 16)
-    assert abs(top - 40) <= 1 and abs(left - 70) <= 1
-    second[:, 60:] -= 20  # no difference at the detail: it is of no interest
-    assert where_to_look(gt, first, second, 16)[1] + 16 <= 61
-
-
-def test_labels_are_moved_apart_within_bounds():
-    assert spread([10, 50, 90], 13, 0, 100) == [10, 50, 90]
-    placed = spread([95, 94, 96, 20], 13, 0, 100)
-    assert sorted(range(4), key=lambda i: placed[i]) == [3, 1, 0, 2]
-    assert placed == [87, 74, 100, 20]

@@ -70,8 +70,8 @@ def layerwise_cka(first: nn.Module, second: nn.Module, lq: Sequence[Tensor], lay
     return {layer: linear_cka(*map(torch.cat, zip(*parts))) for layer, parts in gathered.items()}
 
 
-def restoration_gain(net: nn.Module, original: nn.Module, lq: Sequence[Tensor], layer: str, test: Pairs
-                     ) -> list[float]:
+def restoration_gain(net: nn.Module, original: nn.Module, lq: Sequence[Tensor], layers: Sequence[str] | None,
+                     test: Pairs) -> dict[str, list[float]]:
     """PSNR that comes back when the mean feature difference to the original is added in one layer, in dB by test image.
 
     The difference original - net, on the forget set, is averaged over images and positions to one number per channel,
@@ -82,28 +82,30 @@ def restoration_gain(net: nn.Module, original: nn.Module, lq: Sequence[Tensor], 
         net: the unlearned network, or a retrained one for comparison; left as it was.
         original: of the same architecture.
         lq: degraded images (c, h, w) of the forget set.
-        layer: name of a module whose output is (b, c, h, w).
+        layers: see `unlearning.features.named_stages`, each tried by itself; their outputs are (b, c, h, w).
         test: pairs to score.
 
+    Returns:
+        The gain of each test image by layer.
+
     Raises:
-        ValueError: the layer is none, or more than one.
+        ValueError: a pattern fits no module.
         DataError: no image is given.
 
     Source: the suppression test of the unlearning literature, which adds features of sparse autoencoders; the mean
     difference instead: our choice.
     """
-    stages = named_stages(net, [layer])
-    if len(stages) > 1:
-        raise ValueError(f"layer: '{layer}' fits {len(stages)} modules, {', '.join(stages)}: name one.")
-    name, = stages
-    differences = []
+    stages = named_stages(net, layers)
+    differences: dict[str, list[Tensor]] = {name: [] for name in stages}
     for image in _checked(lq):
-        before, after = (_features(one, image, [layer])[name].double().mean((0, 2, 3)).cpu() for one in (original, net))
-        differences.append(before - after)
-    before = psnr_of_images(net, test)
-    with _added(stages[name], torch.stack(differences).mean(0)):
-        after = psnr_of_images(net, test)
-    return np.subtract(after, before).tolist()
+        before, after = (_features(one, image, layers) for one in (original, net))
+        for name in stages:
+            differences[name].append((before[name].double() - after[name].double()).mean((0, 2, 3)).cpu())
+    before, gains = psnr_of_images(net, test), {}
+    for name, stage in stages.items():
+        with _added(stage, torch.stack(differences[name]).mean(0)):
+            gains[name] = np.subtract(psnr_of_images(net, test), before).tolist()
+    return gains
 
 
 @contextmanager

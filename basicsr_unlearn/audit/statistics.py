@@ -1,5 +1,6 @@
 """How far numbers measured on a handful of images, or with a handful of networks, can be trusted and compared."""
 import math
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -85,13 +86,16 @@ def paired_difference(first: Values, second: Values, level: float = 0.95, resamp
 def kolmogorov_smirnov(first: Values, second: Values) -> KolmogorovSmirnov:
     """Two-sample test of whether per-image values of two networks can come from one distribution.
 
-    The p-value is exact for small samples; equal values make it too large. With a retrained network it is TOFU's forget
-    quality (arXiv 2401.06121): a small p tells the two apart, a large one of few images proves nothing.
+    The p-value is exact for small samples, where SciPy can compute it; equal values make it too large. With a retrained
+    network it is TOFU's forget quality (arXiv 2401.06121): a small p tells the two apart, a large one of few images
+    proves nothing.
 
     Raises:
         ValueError: a sample is empty or holds a value that is not finite.
     """
-    result = ks_2samp(checked(first), checked(second))
+    with warnings.catch_warnings():
+        warnings.filterwarnings('ignore', message='.*Exact calculation unsuccessful', category=RuntimeWarning)
+        result = ks_2samp(checked(first), checked(second))
     return KolmogorovSmirnov(float(result.statistic), float(result.pvalue))
 
 

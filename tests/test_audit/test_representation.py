@@ -76,14 +76,15 @@ def test_a_switched_off_skill_comes_back_with_its_mean_feature(brighten, dark_pa
     nn.init.constant_(unlearned.head.bias, -0.1)  # 0.2 at the output: 14 dB
     degraded = [lq for lq, _ in dark_pairs()]
     with untouched(original, unlearned):
-        gains = restoration_gain(unlearned, original, degraded, 'head', dark_pairs(3, seed=1))
+        gains = restoration_gain(unlearned, original, degraded, ['head'], dark_pairs(3, seed=1))['head']
     assert len(gains) == 3 and min(gains) > 60
-    assert restoration_gain(original, original, degraded, 'tail', dark_pairs()) == [0, 0]
+    both = restoration_gain(original, original, degraded, ['tail', 'head'], dark_pairs())
+    assert both == {'head': [0, 0], 'tail': [0, 0]}
 
 
 def test_a_lost_skill_does_not_come_back(brighten, dark_pairs):
     degraded = [lq for lq, _ in dark_pairs()]
-    gains = restoration_gain(brighten(0.0), brighten(), degraded, 'head', dark_pairs(3, seed=1))
-    assert gains == [0, 0, 0]
-    with pytest.raises(ValueError, match='fits 3 modules, head, tail, dropout: name one'):
-        restoration_gain(brighten(), brighten(), degraded, '*', dark_pairs())
+    gains = restoration_gain(brighten(0.0), brighten(), degraded, ['head'], dark_pairs(3, seed=1))
+    assert gains == {'head': [0, 0, 0]}
+    with pytest.raises(ValueError, match="'body' fits no module"):
+        restoration_gain(brighten(), brighten(), degraded, ['body'], dark_pairs())

@@ -1,0 +1,200 @@
+"""Charts of the HTML pages as inline SVG: curves over steps, and rows of values on one axis."""
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+
+import numpy as np
+
+LETTER, BOLD, LINE = 6.6, 7.2, 13.5  # widths of a letter and distance of two lines of text, in units of the drawing
+MANY = 60  # dots, beyond which they are paler and the mark has a halo
+
+
+@dataclass
+class Line:
+    """A curve: `points` (x, y) and, where there is a spread, the `ranges` (low, high) of y at each of them."""
+    label: str
+    css: str
+    points: Sequence[tuple[float, float]]
+    ranges: Sequence[tuple[float, float]] = ()
+
+
+@dataclass
+class Row:
+    """A row on an axis: single values as dots, a statistic as mark with its interval; one without either is a heading.
+
+    `interval` is (value, low, high), of which low and high may be None.
+    """
+    label: str
+    css: str
+    interval: tuple[float, float | None, float | None] | None = None
+    dots: Sequence[float] = ()
+
+
+def line_chart(lines: Sequence[Line], references: Mapping[str, float], spoken: str, x_name: str,
+               x_ticks: Sequence[float], x_scale: Callable[[float], float] = float, width: int = 400,
+               height: int = 240) -> str:
+    """Curves with their last values written at the right end, and reference values as horizontal lines.
+
+    Args:
+        lines: drawn in this order; a class of the style sheet tells them apart, by colour and by dashes.
+        references: name, which is its class too -> y.
+        spoken: what a reader who cannot see it is told.
+        x_name, x_ticks: of the horizontal axis; ticks without room for their number get none.
+        x_scale: of an x before it is drawn in proportion, such as `math.log1p`.
+        width, height: of the drawing in its own units; letters are 11.5 high.
+    """
+    labels = {line.label: (line.css, line.points[-1][1]) for line in lines}
+    labels = {**{name: (name, value) for name, value in references.items()}, **labels}
+    left, right, top, bottom = 32, 24 + BOLD * max(len(name) + 5 for name in labels), 10, 42
+    values = [y for line in lines for _, y in line.points] + [y for line in lines for both in line.ranges for y in both]
+    values += references.values()
+    middle, span = (min(values) + max(values)) / 2, max(max(values) - min(values), 2.0)  # 2 dB: noise stays small
+    low, high = middle - span * 0.54, middle + span * 0.54
+    xs = [x_scale(x) for line in lines for x, _ in line.points]
+    first, last = min(xs), max(max(xs), min(xs) + 1e-6)
+
+    def x(value: float) -> float:
+        return left + (width - left - right) * (x_scale(value) - first) / (last - first)
+
+    def y(value: float) -> float:
+        return top + (height - top - bottom) * (high - value) / (high - low)
+
+    parts = []
+    for tick in ticks(low, high, height // 40):
+        if low <= tick <= high:
+            parts.append(f'<line class="grid" x1="{left}" x2="{width - right:.1f}" y1="{y(tick):.1f}" '
+                         f'y2="{y(tick):.1f}"/><text x="{left - 7}" y="{y(tick) + 4:.1f}" text-anchor="end">'
+                         f'{signed(tick)}</text>')
+    for tick in _with_room(x_ticks, x):
+        parts.append(f'<text x="{x(tick):.1f}" y="{height - 24}" text-anchor="middle">{tick:,}</text>')
+    parts.append(f'<text x="{(left + width - right) / 2:.1f}" y="{height - 6}" text-anchor="middle">'
+                 f'{escape(x_name)}</text>')
+    for name, value in references.items():
+        parts.append(f'<line class="ref {name}" x1="{left}" x2="{width - right:.1f}" y1="{y(value):.1f}" '
+                     f'y2="{y(value):.1f}"/>')
+    for line in lines:
+        if line.ranges:
+            there = [f'{x(at):.1f},{y(top_):.1f}' for (at, _), (_, top_) in zip(line.points, line.ranges)]
+            back = [f'{x(at):.1f},{y(floor):.1f}' for (at, _), (floor, _) in zip(line.points, line.ranges)][::-1]
+            parts.append(f'<polygon class="band {line.css}" points="{" ".join(there + back)}"/>')
+    for line in lines:
+        path = ' '.join(f'{x(at):.1f},{y(value):.1f}' for at, value in line.points)
+        parts.append(f'<polyline class="line {line.css}" points="{path}"/>')
+        if len(line.points) <= 40:
+            parts += [f'<circle class="point {line.css}" cx="{x(at):.1f}" cy="{y(value):.1f}" r="3"/>'
+                      for at, value in line.points]
+    places = spread([y(value) for _, value in labels.values()], LINE, top + 4, height - bottom - 2)
+    for (name, (css, value)), place in zip(labels.items(), places):
+        parts.append(f'<text class="{css}" x="{width - right + 8:.1f}" y="{place + 4:.1f}">{escape(name)} '
+                     f'{signed(value, 1)}</text>')
+    return _svg(width, height, spoken, parts)
+
+
+def rows_chart(rows: Sequence[Row], spoken: str, axis: tuple[float, float] | None = None, line: float | None = None,
+               digits: int = 2, width: int = 400) -> str:
+    """One row per network, all on one axis: each value a dot, the statistic a mark with its interval and its number.
+
+    Args:
+        axis: its ends; None takes round numbers around all values.
+        line: where to draw a line across all rows, such as chance.
+        digits: after the point of the number at the right.
+        width: of the drawing in its own units; letters are 11.5 high.
+    """
+    left, right, top, step = 14 + BOLD * max(len(row.label) for row in rows if row.interval or row.dots), 48, 6, 27
+    height = top + step * len(rows) + 24
+    if axis is None:
+        values = [value for row in rows for value in (*row.dots, *(row.interval or ())) if value is not None]
+        marks = ticks(min(values), max(values), 6)
+    else:
+        marks = [tick for tick in ticks(*axis, 6) if axis[0] <= tick <= axis[1]]
+    low, high = axis or (marks[0], marks[-1])
+
+    def x(value: float) -> float:
+        return left + (width - left - right) * (value - low) / (high - low)
+
+    parts = []
+    for tick in marks:
+        zero = ' zero' if tick == line else ''
+        parts.append(f'<line class="grid{zero}" x1="{x(tick):.1f}" x2="{x(tick):.1f}" y1="{top}" '
+                     f'y2="{height - 22}"/><text x="{x(tick):.1f}" y="{height - 7}" text-anchor="middle">'
+                     f'{signed(tick)}</text>')
+    if line is not None and line not in marks:
+        parts.append(f'<line class="grid zero" x1="{x(line):.1f}" x2="{x(line):.1f}" y1="{top}" y2="{height - 22}"/>')
+    for number, row in enumerate(rows):
+        y = top + step * (number + 0.5)
+        parts.append(f'<text class="{row.css}" x="0" y="{y + 4:.1f}">{escape(row.label)}</text>')
+        many = ' many' if len(row.dots) > MANY else ''
+        parts += [f'<circle class="dot{many} {row.css}" cx="{cx:.1f}" cy="{y + shift:.1f}" r="2.6"/>'
+                  for cx, shift in _swarm([x(value) for value in row.dots])]
+        if row.interval:
+            parts.append(_mark(row, x, y))
+            parts.append(f'<text class="{row.css}" x="{width}" y="{y + 4:.1f}" text-anchor="end">'
+                         f'{signed(row.interval[0], digits)}</text>')
+    return _svg(width, height, spoken, parts)
+
+
+def _mark(row: Row, x: Callable[[float], float], y: float) -> str:
+    value, low, high = row.interval
+    lines = [] if low is None or high is None else [(low, high, 0)]
+    dot = ''
+    if row.css in ('original', 'identity'):
+        lines.append((value, value, 8))
+    else:
+        css = 'ring' if row.css == 'retrained' else row.css
+        dot = f'<circle class="{css}" cx="{x(value):.1f}" cy="{y:.1f}" r="5"/>'
+    places = [f'x1="{x(start):.1f}" x2="{x(end):.1f}" y1="{y - half:.1f}" y2="{y + half:.1f}"'
+              for start, end, half in lines]
+    halo = [f'<line class="halo" {place}/>' for place in places] if len(row.dots) > MANY else []
+    return ''.join([*halo, *(f'<line class="span {row.css}" {place}/>' for place in places), dot])
+
+
+def _swarm(positions: Sequence[float]) -> list[tuple[float, float]]:
+    """Dots moved up and down so that few overlap, within the row."""
+    placed: list[tuple[float, float]] = []
+    for position in sorted(positions):
+        shifts = (0, 5, -5, 9, -9)
+        free = (shift for shift in shifts if all(abs(position - x) + abs(shift - y) >= 5 for x, y in placed[-12:]))
+        placed.append((position, next(free, shifts[len(placed) % len(shifts)])))
+    return placed
+
+
+def _with_room(values: Sequence[float], x: Callable[[float], float]) -> list[float]:
+    """Those ticks whose numbers do not touch, the last always among them."""
+    kept: list[float] = []
+    for value in reversed(values):
+        if not kept or x(kept[-1]) - x(value) > LETTER * (len(f'{kept[-1]:,}') + len(f'{value:,}')) / 2 + 6:
+            kept.append(value)
+    return kept[::-1]
+
+
+def _svg(width: float, height: float, spoken: str, parts: Sequence[str]) -> str:
+    return f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(spoken)}">{"".join(parts)}</svg>'
+
+
+def signed(value: float, digits: int | None = None) -> str:
+    """The number with a true minus sign, to so many digits or as short as can be; no minus before what rounds to 0."""
+    text = f'{value:g}' if digits is None else f'{value:.{digits}f}'
+    return text.lstrip('-') if float(text) == 0 else text.replace('-', '−')
+
+
+def spread(positions: Sequence[float], distance: float, low: float, high: float) -> list[float]:
+    """Move label positions apart to at least `distance`, in their order, as little as a simple sweep allows."""
+    order = sorted(range(len(positions)), key=lambda i: positions[i])
+    placed = [0.0] * len(positions)
+    floor = low
+    for i in order:
+        placed[i] = max(positions[i], floor)
+        floor = placed[i] + distance
+    ceiling = high
+    for i in reversed(order):
+        placed[i] = min(placed[i], ceiling)
+        ceiling = placed[i] - distance
+    return placed
+
+
+def ticks(low: float, high: float, most: int = 8) -> list[float]:
+    """Round numbers that span [low, high], at most about `most` of them."""
+    raw = max(high - low, 1e-6) / most
+    power = 10.0**np.floor(np.log10(raw))
+    step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= raw)
+    return [round(float(step * i), 10) for i in range(int(np.floor(low / step)), int(np.ceil(high / step)) + 1)]
