@@ -13,10 +13,10 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
-from basicsr_unlearn.benchmark_cell import write_json
 from basicsr_unlearn.benchmark_plan import Benchmark, check_selected, jobs_of, read_benchmark, retrained_records
 from basicsr_unlearn.entry import INTERRUPTED, Parser, guarded
 from basicsr_unlearn.errors import OptionError, UnlearnError
+from basicsr_unlearn.files import write_json
 from basicsr_unlearn.leaderboard import SCORE, markdown, mean_psnr, measured, target_board
 from basicsr_unlearn.leaderboard_page import write_page
 from basicsr_unlearn.version import __version__

@@ -18,14 +18,16 @@ from basicsr_unlearn import train
 from basicsr_unlearn.data.mixed_dataset import MixedDataset
 from basicsr_unlearn.demo import STOPPED, load_network
 from basicsr_unlearn.entry import guarded
-from basicsr_unlearn.errors import OptionError
 from basicsr_unlearn.evaluate import evaluate
+from basicsr_unlearn.files import write_json
+from basicsr_unlearn.memory import keep_freed_memory, peak_memory
 from basicsr_unlearn.option_text import option_text
 from basicsr_unlearn.unlearning.relearning import relearn
 
 
 def main() -> int:
     """Do the job on stdin; 0, or the exit code of what failed."""
+    keep_freed_memory()
     job = json.load(sys.stdin)
     return guarded(lambda: run_job(job))
 
@@ -89,8 +91,9 @@ def measurements(net: torch.nn.Module, forget: str, test: Mapping[str, Mapping],
         test: data set blocks by name.
         metric: options of the metric, which gives PSNR in dB.
         images: measure on so many of each set, evenly spread; None for all.
-        relearning: `blocks`, paired data sets; `pairs`, how many images of them, evenly spread; `steps`, `lr` and
-            `patch` as in `unlearning.relearning.relearn`.
+        relearning: `blocks`, paired data sets; `pairs`, how many images of them, evenly spread, for each of `draws`
+            curves (1), of which the mean counts; `images` of the forget test set to score, None for all; `steps`, `lr`
+            and `patch` as in `unlearning.relearning.relearn`.
 
     Returns:
         `scores` and `identity` (of the untouched input): test set -> image -> dB; `relearn`: step -> mean dB on the
@@ -104,44 +107,26 @@ def measurements(net: torch.nn.Module, forget: str, test: Mapping[str, Mapping],
         scores[name] = {image: round(score['net']['psnr'], 4) for image, score in found.items()}
         identity[name] = {image: round(score['identity']['psnr'], 4) for image, score in found.items()}
 
+    scored = chosen(sets[forget], relearning.get('images'))
+
     def forget_psnr(tuned: torch.nn.Module) -> float:
-        return evaluate({'net': tuned}, sets[forget], {'psnr': metric}).mean['net']['psnr']
+        return evaluate({'net': tuned}, scored, {'psnr': metric}).mean['net']['psnr']
 
     torch.manual_seed(0)  # for networks that draw in training
-    pairs = chosen(MixedDataset({'name': 'relearn', 'phase': 'val', 'sets': relearning['blocks']}), relearning['pairs'])
-    curve = relearn(net, [(item['lq'], item['gt']) for item in pairs], relearning['steps'], relearning['lr'],
-                    relearning['patch'], forget_psnr)
-    return {'scores': scores, 'identity': identity, 'relearn': {step: round(value, 4) for step, value in curve.items()}}
+    draws, curves = relearning.get('draws') or 1, []
+    pairs = [(item['lq'], item['gt']) for item in chosen(MixedDataset(
+        {'name': 'relearn', 'phase': 'val', 'sets': relearning['blocks']}), draws * relearning['pairs'])]
+    for draw in range(draws):  # other pairs and other patches
+        curves.append(relearn(net, pairs[draw::draws], relearning['steps'], relearning['lr'], relearning['patch'],
+                              forget_psnr, draw))
+    return {'scores': scores, 'identity': identity,
+            'relearn': {step: round(float(np.mean([curve[step] for curve in curves])), 4) for step in curves[0]}}
 
 
 def chosen(dataset: Sequence, count: int | None) -> list[dict]:
     """The items of a data set, or `count` of them, evenly spread, decoded once."""
     count = min(count or len(dataset), len(dataset))
     return [dataset[int(index)] for index in np.linspace(0, len(dataset) - 1, count).round()]
-
-
-def peak_memory() -> float:
-    """The most memory held so far, in MB: on the GPU where one was used, else by this process."""
-    if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
-        return torch.cuda.max_memory_allocated() / 2**20
-    status = Path('/proc/self/status')
-    if status.is_file():  # getrusage would count what the parent held when it started this process
-        line = next(line for line in status.read_text().splitlines() if line.startswith('VmHWM'))
-        return int(line.split()[1]) / 2**10
-    import resource  # not there on Windows
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # of macOS, in bytes
-
-
-def write_json(path: str | Path, content: Mapping) -> None:
-    """Write a JSON file that is complete or absent. Raises OptionError if it cannot be written."""
-    path = Path(path)
-    partial = path.with_name(f'.{path.name}.partial')
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(json.dumps(content, indent=1) + '\n', encoding='utf-8')
-        os.replace(partial, path)
-    except OSError as error:
-        raise OptionError(f'{path} cannot be written: {error.strerror}.') from error
 
 
 if __name__ == '__main__':

@@ -11,7 +11,7 @@ from typing import Any
 from basicsr_unlearn.checkpoint import resolve_checkpoint
 from basicsr_unlearn.demo import find_option_file, load_network, measures
 from basicsr_unlearn.errors import DataError, OptionError, UnlearnError
-from basicsr_unlearn.option_grammar import LIST, MAPPING, OPEN, TEXT, number, whole
+from basicsr_unlearn.option_grammar import LIST, MAPPING, OPEN, TEXT, number, or_empty, whole
 from basicsr_unlearn.option_walker import check_dataset, check_section
 from basicsr_unlearn.options import check_options, load_option_file
 from basicsr_unlearn.preflight import preflight
@@ -29,7 +29,8 @@ TOP = {
     'seeds!': LIST,
     'total_iter!': whole(),  # steps of a method that does not say its own
     'test!': MAPPING,        # name -> data set; the one named as the target is its forget set, the others retain sets
-    'relearn!': {'pairs!': whole(), 'steps!': LIST, 'lr!': number(above=0)},
+    'relearn!': {'pairs!': whole(), 'draws': whole(), 'images': or_empty(whole()), 'steps!': LIST,
+                 'lr!': number(above=0)},
     'retraining!': {'steps!': whole(), 'batch!': whole()},  # what a retrained network costs
     'jobs': whole(),
 }

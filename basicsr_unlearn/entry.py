@@ -17,6 +17,7 @@ import yaml
 
 from basicsr_unlearn.compat import prepare_pipeline, rebound
 from basicsr_unlearn.errors import OptionError, UnlearnError
+from basicsr_unlearn.memory import keep_freed_memory
 from basicsr_unlearn.options import check_options, load_option_file
 from basicsr_unlearn.preflight import preflight
 from basicsr_unlearn.presets import expand_method
@@ -153,6 +154,7 @@ def _run(command: str, argv: list[str]) -> int:
         if int(os.environ.get('RANK', 0)) == 0:
             raise
         return BAD_INPUT  # all processes read the same file, one of them says so
+    keep_freed_memory()
     pipeline = importlib.import_module(f'basicsr.{command}')
     with (prepare_pipeline(use_gpu=opt.get('num_gpu') != 0), _parsing(pipeline, args, opt),
           progress_bar() if command == 'train' else nullcontext(), _arguments([sys.argv[0], *argv])):

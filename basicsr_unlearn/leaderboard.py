@@ -135,7 +135,8 @@ def measured(summary: Mapping) -> list[tuple[str, str]]:
         ('forget gap', 'how far the PSNR on the forget test set lies outside the range of the retrained networks'),
         ('loss', 'PSNR of the original less that of the unlearned network, on the other tasks'),
         ('relearn gap', f'fine-tuning on {relearn["pairs"]} forget pairs (Adam, {relearn["lr"]:g}), the largest lead '
-                        f'over the best retrained network at equal steps, of {steps}'),
+                        f'over the best retrained network at equal steps, of {steps}; mean of '
+                        f'{relearn.get("draws", 1)} draws of pairs and patches'),
         ('time', 'wall time of unlearning, on one thread or on the GPU'),
         ('retraining', f'steps times batch, as a share of the {retraining["steps"]:,} steps of {retraining["batch"]} '
                        'that retraining takes'),

@@ -15,11 +15,11 @@ from basicsr_unlearn.auditing.page import write_page
 from basicsr_unlearn.auditing.plan import read_audit
 from basicsr_unlearn.auditing.text import markdown, summary
 from basicsr_unlearn.auditing.verdict import verdict
-from basicsr_unlearn.benchmark_cell import write_json
 from basicsr_unlearn.demo import PACKAGES
 from basicsr_unlearn.entry import INTERRUPTED, Parser, guarded
 from basicsr_unlearn.errors import DataError, OptionError
 from basicsr_unlearn.evaluate import Strip
+from basicsr_unlearn.files import write_json, write_text
 from basicsr_unlearn.models.tracking import to_image
 from basicsr_unlearn.unlearning.images import degraded_as_output
 from basicsr_unlearn.version import __version__
@@ -62,7 +62,7 @@ def _main(argv: list[str] | None) -> int:
 
 def measured(context: Context) -> dict:
     """Make every measurement, or take it from an earlier run, and judge: all that audit.json holds."""
-    plan, begin = context.audit, time.perf_counter()
+    plan = context.audit
     print(f'Audit {plan.name}: {", ".join(context.columns)} on {", ".join(plan.datasets)}.', flush=True)
     datasets = {name: _dataset(context, name) for name in plan.datasets}
     if not context.usable('forget', 'unseen'):
@@ -77,7 +77,7 @@ def measured(context: Context) -> dict:
         audit['measurements'][entry.name] = found = _measure(context, entry, audit)
         told = f'{found["seconds"]:.0f} s' if found['state'] == MEASURED else f'skipped, {found["reason"]}'
         print(f'  {entry.name:<15} {told}', flush=True)
-    audit['seconds'] = round(time.perf_counter() - begin, 1)
+    audit['seconds'] = round(sum(found['seconds'] for found in audit['measurements'].values()), 1)
     return {**audit, 'verdict': verdict(audit)}
 
 
@@ -127,7 +127,7 @@ def write(context: Context, audit: dict) -> list[Path]:
     """Write audit.json, audit.md, report.html and the TensorBoard log; their paths."""
     out, strips = context.audit.out, pictures(context, audit)
     write_json(out / 'audit.json', audit)
-    (out / 'audit.md').write_text(markdown(audit), encoding='utf-8')
+    write_text(out / 'audit.md', markdown(audit))
     write_page(out / 'report.html', audit, strips)
     write_tensorboard(out / 'tb_logger', audit, strips)
     return [out / 'report.html', out / 'audit.md', out / 'audit.json', out / 'tb_logger']

@@ -1,6 +1,5 @@
 """The command `basicsr-unlearn compare`: several audits side by side."""
 import json
-import os
 import shutil
 import sys
 import textwrap
@@ -8,9 +7,9 @@ from pathlib import Path
 
 from basicsr_unlearn.auditing.figures import Row, differences, key_figures
 from basicsr_unlearn.auditing.tables import markdown_table, side_by_side
-from basicsr_unlearn.benchmark_cell import write_json
 from basicsr_unlearn.entry import Parser, guarded
 from basicsr_unlearn.errors import DataError, OptionError
+from basicsr_unlearn.files import write_json, write_text
 
 SCHEMA = 1  # the newest audit.json that is understood
 KEYS = ('name', 'quick', 'networks', 'datasets', 'verdict', 'measurements')
@@ -42,7 +41,7 @@ def _main(argv: list[str] | None) -> int:
             'schema': SCHEMA, 'warnings': warnings,
             'audits': [{'name': name, 'file': file} for name, file in zip(names, args.files)],
             'rows': [{'section': row.section, 'label': row.label, 'values': row.values} for row in rows]})
-        _write_text(folder / 'compare.md', markdown(names, rows, warnings))
+        write_text(folder / 'compare.md', markdown(names, rows, warnings))
     for warning in warnings:
         print(f'Warning: {warning}', file=sys.stderr, flush=True)
     width = min(WIDTH, shutil.get_terminal_size((WIDTH, 40)).columns)
@@ -108,13 +107,3 @@ def markdown(names: list[str], rows: list[Row], warnings: list[str]) -> str:
     table = [[f'{row.section}: {row.label}' if row.section else row.label, *row.cells()] for row in rows]
     return '\n\n'.join(['# Audits side by side', *(f'> {warning}' for warning in warnings),
                         markdown_table(['', *names], table), LEGEND]) + '\n'
-
-
-def _write_text(path: Path, text: str) -> None:
-    """Write a file that is complete or absent. Raises OptionError if it cannot be written."""
-    partial = path.with_name(f'.{path.name}.partial')
-    try:
-        partial.write_text(text, encoding='utf-8')
-        os.replace(partial, path)
-    except OSError as error:
-        raise OptionError(f'{path} cannot be written: {error.strerror}.') from error

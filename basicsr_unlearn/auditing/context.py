@@ -18,10 +18,10 @@ from tqdm import tqdm
 
 from basicsr_unlearn.audit.scores import Pairs, device_of
 from basicsr_unlearn.auditing.plan import RESULTS, Audit
-from basicsr_unlearn.benchmark_cell import write_json
 from basicsr_unlearn.checkpoint import resolve_checkpoint
 from basicsr_unlearn.demo import load_network
 from basicsr_unlearn.errors import DataError, OptionError, TrainingError, UnlearnError
+from basicsr_unlearn.files import write_json
 from basicsr_unlearn.models.tracking import to_image
 from basicsr_unlearn.tiling import DEFAULT_OVERLAP, restore_in_tiles
 from basicsr_unlearn.unlearning.ascent import sample_loss
@@ -192,8 +192,9 @@ class Context:
     def outputs(self, column: str, name: str, positions: Sequence[int] | None = None) -> list[np.ndarray]:
         """Output images (h, w, 3), uint8 BGR, of one network on one data set: those at `positions`, or all."""
         self.inference(column, name)
+        positions = range(len(self.contents(name).images)) if positions is None else positions
         with np.load(self.cache / f'{self._inference_key(self.audit.networks[column], name)}.npz') as kept:
-            return [kept[str(position)] for position in positions or range(len(self.contents(name).images))]
+            return [kept[str(position)] for position in positions]
 
     def _inference_key(self, path: str | None, name: str) -> str:
         opt = self.audit.options

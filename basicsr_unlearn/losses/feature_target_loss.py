@@ -16,7 +16,7 @@ DEFAULT_STEERING = 2.0  # RMU in open-unlearning, its option file (20 in its cod
 
 
 def directions(features: dict[str, Tensor], steering: float = DEFAULT_STEERING, seed: int = 0) -> dict[str, Tensor]:
-    """A vector of length `steering` for each layer, the same at every pixel, at every call and in every run.
+    """A vector of length `steering` for each layer, the same at every pixel and at every call.
 
     Args:
         features: (b, c, h, w), or (b, ..., c), by layer.
@@ -99,13 +99,14 @@ class FeatureTargetLoss(nn.Module):
         self.target = target
         self.layers = layers
         self.steering = DEFAULT_STEERING if steering is None else steering
-        self.seed = seed or 0
+        self.seed = seed
         self.loss_weight = loss_weight
         self.needs_teacher_net = target == 'noise'
 
     def forward(self, pred: Tensor, target: Tensor, lq: Tensor, net: nn.Module, teacher_net: nn.Module | None = None,
                 generator: torch.Generator | None = None) -> Tensor:
-        loss = feature_target_loss(net, lq, teacher_net, self.target, self.layers, self.steering, self.seed, generator)
+        loss = feature_target_loss(net, lq, teacher_net, self.target, self.layers, self.steering, self.seed or 0,
+                                   generator)
         if isinstance(net, DistributedDataParallel):
             loss = loss + 0 * pred.sum()  # it waits for a gradient of every weight, the decoder's too
         return self.loss_weight * loss

@@ -10,6 +10,7 @@ from basicsr.utils.dist_util import master_only
 
 from basicsr_unlearn.checkpoint import check_fit, fits, read_weights, resolve_checkpoint, write_atomically
 from basicsr_unlearn.errors import CheckpointError, TrainingError
+from basicsr_unlearn.memory import peak_memory
 
 
 class Checkpointing:
@@ -80,6 +81,7 @@ class Checkpointing:
         if current_iter == -1:
             self._require_change()
             self.report_end()
+            get_root_logger().info(f'Peak memory: {peak_memory():.0f} MB.')
         super().save(epoch, current_iter)
 
     def _require_change(self) -> None:

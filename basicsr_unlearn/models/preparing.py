@@ -1,4 +1,5 @@
 """What happens once, before the first step: edits of the weights, masks, anchors, a proxy network."""
+import hashlib
 from copy import deepcopy
 
 import torch
@@ -36,7 +37,10 @@ class Preparing:
         self.evidence_batches = train_opt.get('evidence_batches') or DEFAULT_EVIDENCE_BATCHES
 
     def prepare(self) -> None:
-        """Edit, mask and anchor, at the first step of this process."""
+        """Edit, mask and anchor, at the first step of this process; before every step, tell the anchors how far it is.
+        """
+        for anchor in self.parts['anchor']:
+            anchor.progress = self.iteration / self.opt['train']['total_iter']
         if self._prepared:
             return
         self._prepared = True
@@ -48,7 +52,8 @@ class Preparing:
         streams = {stream for part in parts for stream in part.needs}
         evidence = self._evidence(streams | ({'retain'} if proxy_opt else set()))
         if proxy_opt is not None:
-            self.proxy = train_proxy(evidence, **proxy_opt).requires_grad_(False)
+            seed = fresh_seed(self.opt['manual_seed'])
+            self.proxy = train_proxy(evidence, **{'seed': seed, **proxy_opt}).requires_grad_(False)
         before = {name: p.detach().clone() for name, p in net.named_parameters()}
         if self.iteration == 0:
             for edit in self.parts['edit']:
@@ -67,16 +72,37 @@ class Preparing:
         self._drawn = None
 
     def _mask_weights(self, evidence: Evidence) -> None:
-        """Keep where all masks agree that weights may move, and what the others shall stay at."""
+        """Keep where all masks agree that weights may move, how fast, and what the others shall stay at."""
         masks = [mask(evidence) for mask in self.parts['mask']]
         own = dict(live_parameters(self.get_bare_model(self.net_g)))
-        self.masks = {name: torch.stack([mask[name] for mask in masks]).all(0) for name in own}
+        rates = {name: torch.stack([mask[name].to(p) for mask in masks]).prod(0) for name, p in own.items()}
+        self.masks = {name: rate > 0 for name, rate in rates.items()}
+        slow = {name: rate for name, rate in rates.items() if ((rate > 0) & (rate < 1)).any()}
+        self._slow_down({own[name]: rate for name, rate in slow.items()})
         self._resting = {name: p.detach().clone() for name, p in own.items()}
         moving = sum(int(mask.sum()) for mask in self.masks.values())
         total = sum(mask.numel() for mask in self.masks.values())
         get_root_logger().info(f'mask_opt lets {moving:,d} of {total:,d} weights move ({100 * moving / total:.1f} %).')
         if not moving:
             raise OptionError('train.mask_opt lets no weight move, so nothing would be unlearned: widen it.')
+
+    def _slow_down(self, rates: dict[torch.nn.Parameter, torch.Tensor]) -> None:
+        """Let each step of the optimizer go only so far, 1 being all the way. A factor on the gradient would not do:
+        Adam divides by the gradient's size.
+        """
+        before: dict[torch.nn.Parameter, torch.Tensor] = {}
+
+        def note(*_) -> None:
+            before.update({p: p.detach().clone() for p in rates})
+
+        @torch.no_grad()
+        def shorten(*_) -> None:
+            for p, rate in rates.items():
+                p.copy_(torch.where(rate < 1, before[p].lerp(p, rate), p))
+
+        if rates:
+            self.optimizer_g.register_step_pre_hook(note)
+            self.optimizer_g.register_step_post_hook(shorten)
 
     def _probe(self) -> torch.nn.Module:
         """A copy of the original whose weights take gradients, for parts that ask for them."""
@@ -127,12 +153,19 @@ class Preparing:
         return [tuple(torch.stack([item[f'{stream}_{kind}'] for item in batch]).to(self.device)
                       for kind in ('lq', 'gt')) for batch in self._drawn]
 
-    def _untrained(self, seed: int) -> torch.nn.Module:
-        """A network of the same architecture with fresh weights."""
+    def _untrained(self, seed: int | None = None) -> torch.nn.Module:
+        """A network of the same architecture with fresh weights, which manual_seed sets where no seed is given."""
         arguments = deepcopy(dict(self.opt['network_g']))
         with torch.random.fork_rng():
-            torch.manual_seed(seed)
+            torch.manual_seed(fresh_seed(self.opt['manual_seed']) if seed is None else seed)
             return ARCH_REGISTRY.get(arguments.pop('type'))(**arguments).to(self.device)
+
+
+def fresh_seed(manual_seed: int) -> int:
+    """Seed of fresh weights. Not manual_seed itself: the original was built under it, if it was trained with the same
+    one, so that the fresh weights would be those that it started from.
+    """
+    return int.from_bytes(hashlib.sha256(f'{manual_seed}/fresh weights'.encode()).digest()[:7], 'little')
 
 
 def build_parts(table: dict[str, type], opt: dict | list | None, where: str) -> list:

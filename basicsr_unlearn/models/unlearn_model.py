@@ -13,7 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from basicsr_unlearn.compat import wrap_ddp
 from basicsr_unlearn.errors import OptionError, TrainingError
 from basicsr_unlearn.models.checkpointing import Checkpointing, weights_digest
-from basicsr_unlearn.models.preparing import Preparing
+from basicsr_unlearn.models.preparing import Preparing, fresh_seed
 from basicsr_unlearn.models.stopping import Stopping
 from basicsr_unlearn.models.tracking import ValidationTracking
 from basicsr_unlearn.presets import expand_method
@@ -109,9 +109,12 @@ class UnlearnModel(ValidationTracking, Stopping, Checkpointing, Preparing, SRMod
     def _build_loss(self, term: str, opt: dict) -> torch.nn.Module:
         opt = {key: value for key, value in opt.items() if not (term == 'retain' and key == 'target')}
         try:
-            return build_loss(opt).to(self.device)
+            loss = build_loss(opt).to(self.device)
         except (TypeError, ValueError) as error:
             raise OptionError(f'train.{term}_opt: {error}') from error
+        if getattr(loss, 'seed', 0) is None:
+            loss.seed = fresh_seed(self.opt['manual_seed'])
+        return loss
 
     def get_optimizer(self, optim_type: str, params: list, lr: float, **kwargs) -> torch.optim.Optimizer:
         if optim_type in OPTIMIZERS:

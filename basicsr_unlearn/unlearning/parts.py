@@ -30,13 +30,14 @@ class Evidence:
     Args:
         teacher: a copy of the original network, in eval mode, whose weights take gradients; not to be changed.
         forget, retain: batches of (lq, gt); empty where the run has no such stream.
-        untrained: makes a network of the same architecture with fresh weights, set by a seed.
+        untrained: makes a network of the same architecture with fresh weights, set by a seed; None for those that
+            manual_seed sets.
         generator: source of random numbers, on the CPU.
     """
     teacher: nn.Module
     forget: Batches = field(default_factory=list)
     retain: Batches = field(default_factory=list)
-    untrained: Callable[[int], nn.Module] | None = None
+    untrained: Callable[[int | None], nn.Module] | None = None
     generator: torch.Generator = field(default_factory=torch.Generator)
 
 
@@ -53,7 +54,8 @@ class Edit(ABC):
 
 
 class Mask(ABC):
-    """Which weights may move: gives a bool tensor for each parameter name, true where it may.
+    """Which weights may move: gives for each parameter name a bool tensor, true where it may, or a tensor of rates in
+    [0, 1], the share of each step that a weight takes.
 
     `needs` names the streams of Evidence it looks at.
     """
@@ -70,6 +72,7 @@ class Anchor(nn.Module, ABC):
     `needs` names the streams of Evidence that `prepare` looks at. `loss_weight` scales the term.
     """
     needs: tuple[str, ...] = ()
+    progress = 0.0  # share of train.total_iter that is done; kept up to date by the model
 
     @abstractmethod
     def prepare(self, evidence: Evidence) -> None:

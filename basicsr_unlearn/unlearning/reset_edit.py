@@ -53,6 +53,13 @@ def highest(scores: dict[str, Tensor], share: float, per_layer: bool = False) ->
     return chosen
 
 
+def smallest_difference(net: nn.Module, evidence: Evidence, share: float) -> dict[str, Tensor]:
+    """True for the share of each convolution's weights with the smallest |g_r - g_f|: see `ResetSmallestGradient`."""
+    forget, retain = _mean_gradient(net, evidence.forget), _mean_gradient(net, evidence.retain)
+    return highest({name: -(retain[name] - forget[name]).abs() for name in convolution_weights(net)}, share,
+                   per_layer=True)
+
+
 @registered_in(EDITS)
 class ResetByFisher(Edit):
     """Reset the weights with the highest ratio of their Fisher information on the forget to that on the retain batches.
@@ -66,7 +73,9 @@ class ResetByFisher(Edit):
         per_layer: the share of each tensor instead of all tensors together.
         skip_vectors: leave biases, normalisation weights and scales as they are: all parameters that are vectors.
             Some architectures start scales at 0, which switches a block off.
-        seed: of the untrained network.
+        seed: of the untrained network; None for one that `manual_seed` sets. The seed of the original's own training
+            rewinds: weights go back to their values before it, which hold nothing of any image, and the rest is learned
+            back sooner.
 
     Raises:
         ValueError: an argument is out of range.
@@ -75,9 +84,10 @@ class ResetByFisher(Edit):
     needs = ('forget', 'retain')
 
     def __init__(self, share: float = 0.3, fresh: float = 1.0, per_layer: bool = False, skip_vectors: bool = False,
-                 seed: int = 0):
+                 seed: int | None = None):
         check_share('share', share)
         check_share('fresh', fresh)
+        _check_seed(seed)
         self.share, self.fresh, self.per_layer, self.skip_vectors, self.seed = (
             share, fresh, per_layer, skip_vectors, seed)
 
@@ -97,26 +107,26 @@ class ResetSmallestGradient(Edit):
 
     Args:
         share: of the weights of each Conv2d layer, in (0, 1].
-        seed: of the untrained network.
+        seed: of the untrained network; None for one that `manual_seed` sets.
 
     Raises:
-        ValueError: share is out of range.
+        ValueError: an argument is out of range.
 
     Source: MSG, team Kookmin University, second of the NeurIPS 2023 machine unlearning challenge, as in
     xcadet/deepunlearn: share 0.3, sums over equally many samples, Kaiming normal values. Those of the architecture's
-    own initialisation instead: our choice. In training that follows, MSG slows the other weights down to a tenth.
+    own initialisation instead: our choice. In training that follows, MSG slows the other weights down to a tenth: see
+    `SmallestGradientMask`.
     """
 
     needs = ('forget', 'retain')
 
-    def __init__(self, share: float = 0.3, seed: int = 0):
+    def __init__(self, share: float = 0.3, seed: int | None = None):
         check_share('share', share)
+        _check_seed(seed)
         self.share, self.seed = share, seed
 
     def __call__(self, net: nn.Module, evidence: Evidence) -> None:
-        forget, retain = _mean_gradient(net, evidence.forget), _mean_gradient(net, evidence.retain)
-        smallness = {name: -(retain[name] - forget[name]).abs() for name in convolution_weights(net)}
-        reset(net, evidence.untrained(self.seed), highest(smallness, self.share, per_layer=True))
+        reset(net, evidence.untrained(self.seed), smallest_difference(net, evidence, self.share))
 
 
 @registered_in(EDITS)
@@ -125,10 +135,10 @@ class ResetLastLayers(Edit):
 
     Args:
         count: how many layers, at least 1; see `layers_in_order` for what a layer is.
-        seed: of the untrained network.
+        seed: of the untrained network; None for one that `manual_seed` sets.
 
     Raises:
-        ValueError: count is out of range.
+        ValueError: an argument is out of range.
         OptionError: when called, the network has fewer layers.
 
     Source: EU-k, Goel et al., arXiv 2201.06640, which then trains these layers alone on the retain set.
@@ -136,8 +146,9 @@ class ResetLastLayers(Edit):
 
     needs = ('forget',)
 
-    def __init__(self, count: int = 1, seed: int = 0):
+    def __init__(self, count: int = 1, seed: int | None = None):
         check_number('count', count, minimum=1)
+        _check_seed(seed)
         self.count, self.seed = count, seed
 
     def __call__(self, net: nn.Module, evidence: Evidence) -> None:
@@ -156,17 +167,18 @@ class ResetAll(Edit):
 
     Args:
         fresh: its share, in (0, 1]; 1 starts training anew.
-        seed: of the untrained network.
+        seed: of the untrained network; None for one that `manual_seed` sets.
 
     Raises:
-        ValueError: fresh is out of range.
+        ValueError: an argument is out of range.
 
     Source: shrink and perturb, Ash and Adams, NeurIPS 2020, with the untrained network as the noise. For unlearning,
     and with 0.6: our choice.
     """
 
-    def __init__(self, fresh: float = 0.6, seed: int = 0):
+    def __init__(self, fresh: float = 0.6, seed: int | None = None):
         check_share('fresh', fresh)
+        _check_seed(seed)
         self.fresh, self.seed = fresh, seed
 
     def __call__(self, net: nn.Module, evidence: Evidence) -> None:
@@ -177,6 +189,11 @@ class ResetAll(Edit):
 def is_vector(p: Tensor) -> bool:
     """Whether all but one of a tensor's sizes are 1."""
     return p.numel() == max(p.shape, default=1)
+
+
+def _check_seed(seed: int | None) -> None:
+    if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int) or seed < 0):
+        raise ValueError(f'seed: expected a whole number of at least 0 but got {seed!r}.')
 
 
 def _mean_gradient(net: nn.Module, batches: Batches) -> dict[str, Tensor]:

@@ -18,7 +18,7 @@ TABLES = {'edit': (EDITS, Edit), 'mask': (MASKS, Mask), 'anchor': (ANCHORS, Anch
 REGISTERED = {name: cls for table, _ in TABLES.values() for name, cls in table.items()}
 
 # By class: the options it is tried with, one set for each way of working. For an edit also what decides what it draws:
-# the 'generator' of the evidence, an option 'seed', or None, if it draws nothing.
+# the 'generator' of the evidence, an option 'seed' (the run's where it is not given), or None, if it draws nothing.
 EDIT_CASES = {
     'SynapticDampening': [({'alpha': 1.0, 'dampening': 0.5}, None), ({'alpha': 1.0, 'label_free': True}, None)],
     'TaskNegation': [({'iters': 3}, None)],
@@ -31,16 +31,17 @@ EDIT_CASES = {
 }
 MASK_CASES = {
     'SaliencyMask': [{}, {'stream': 'retain', 'share': 0.2}],
-    'FisherMask': [{}, {'share': 0.3}],
+    'FisherMask': [{}, {'normalise': True}, {'share': 0.3}],
     'LayerMask': [{'include': 'middle'}, {'exclude': ['first', 'norm.*']}],
     'LastLayersMask': [{}, {'count': 3}],
+    'SmallestGradientMask': [{}, {'share': 0.5, 'rest': 0.25}],
 }
 ANCHOR_CASES = {
     'FisherAnchor': [{}, {'stream': 'forget', 'normalise': False, 'per_sample': True}],
     'SensitivityAnchor': [{}, {'residual': False}],
     'RepulsionAnchor': [{'adapt_iters': 3, 'adapt_lr': 0.05}, {'adapt_iters': 3, 'form': 'il2', 'reduction': 'sum'},
                         {'adapt_iters': 3, 'form': 'nl2', 'normalise': False}],
-    'SparsityAnchor': [{}],
+    'SparsityAnchor': [{}, {'decay': 'none'}],
 }
 CASES = {'edit': EDIT_CASES, 'mask': MASK_CASES, 'anchor': ANCHOR_CASES}
 NO_PRESET = {
@@ -100,7 +101,7 @@ class Scene:
         streams = {'forget': batches(2), 'retain': batches(3)}
         assert set(part.needs) <= set(streams)
         self.evidence = Evidence(seeded(1).eval(), **{stream: streams[stream] for stream in part.needs},
-                                 untrained=lambda number: seeded(100 + number),
+                                 untrained=lambda number: seeded(100 + (seed if number is None else 10 + number)),
                                  generator=torch.Generator().manual_seed(seed))
 
     def traces(self) -> dict:
@@ -183,9 +184,11 @@ def test_an_edit_changes_live_weights_only(name, options, draws):
 def test_the_seed_decides_what_an_edit_draws(name, options, draws):
     first = edited(name, options)
     assert torch.equal(edited(name, options), first)
-    assert torch.equal(edited(name, options, seed=1), first) == (draws != 'generator')
+    assert torch.equal(edited(name, options, seed=1), first) == (draws is None)
     if draws == 'seed':
-        assert not torch.equal(edited(name, {**options, 'seed': 1}), first)
+        given = edited(name, {**options, 'seed': 1})
+        assert not torch.equal(given, first) and torch.equal(given, edited(name, {**options, 'seed': 1}, seed=1))
+        assert not torch.equal(given, edited(name, {**options, 'seed': 2}))
 
 
 # ---------------------------------------------------------------- masks
@@ -197,9 +200,10 @@ def test_a_mask_covers_every_live_weight_and_lets_some_move(name, options):
     mask = scene.part(scene.evidence)
     live = dict(live_parameters(scene.net))
     assert set(mask) == set(live)
-    assert all(bits.dtype == torch.bool and bits.shape == live[key].shape for key, bits in mask.items())
-    moving = sum(int(bits.sum()) for bits in mask.values())
-    assert 0 < moving < len(weights(scene.net))
+    assert all(part.shape == live[key].shape for key, part in mask.items())
+    assert all(part.dtype == torch.bool or ((part >= 0) & (part <= 1)).all() for part in mask.values())
+    in_full = sum(int((part == 1).sum()) for part in mask.values())
+    assert 0 < in_full < len(weights(scene.net))
     assert scene.traces() == before
 
 

@@ -147,7 +147,10 @@ def test_only_the_weights_that_may_move_have_moved(stub, name):
     for key, mask in masks.items():
         assert torch.equal(end[key][~mask], whole.start[key][~mask]), key
     share = sum(int(mask.sum()) for mask in masks.values()) / sum(mask.numel() for mask in masks.values())
-    assert 0 < share < 0.9, f'{share:.0%} of the weights may move: nothing to be seen'
+    if name == 'msg':  # which slows weights down and holds none
+        assert share == 1
+    else:
+        assert 0 < share < 0.9, f'{share:.0%} of the weights may move: nothing to be seen'
     moved = sum(int((end[key] != whole.start[key]).sum()) for key in masks)
     assert moved > 0.9 * sum(int(mask.sum()) for mask in masks.values())
 

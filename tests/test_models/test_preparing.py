@@ -1,12 +1,14 @@
 """What happens before the first step of a run: edits once, masks and anchors anew in each process, the proxy."""
 import pytest
 import torch
+from basicsr.archs import build_network
 from basicsr.data import build_dataset
 
 from basicsr_unlearn.models.checkpointing import weights_digest
 from basicsr_unlearn.models.preparing import Preparing, build_parts
-from basicsr_unlearn.unlearning.parts import ANCHORS, EDITS, Edit, Evidence
+from basicsr_unlearn.unlearning.parts import ANCHORS, EDITS, MASKS, Edit, Evidence, Mask, live_parameters
 
+NETWORK = {'type': 'NAFNet', 'width': 4, 'enc_blk_nums': [1], 'middle_blk_num': 1, 'dec_blk_nums': [1]}
 LATEST = 'experiments/tiny/models/net_g_latest.pth'
 STILL = {'type': 'SGD', 'lr': 1e-60}  # 0 in float32, so that only an edit is seen
 SHORT = {'val': None, 'train.evidence_batches': 2, 'train.total_iter': 5, 'logger.save_checkpoint_freq': 2,
@@ -42,6 +44,14 @@ class Look(Edit):
             net.ending.bias.add_(0.01)
 
 
+class Rates(Mask):
+    """The first convolution learns at a tenth of a step, the last not at all."""
+
+    def __call__(self, evidence):
+        return {name: torch.full_like(p, {'intro': 0.1, 'ending': 0.0}.get(name.partition('.')[0], 1.0))
+                for name, p in live_parameters(evidence.teacher)}
+
+
 @pytest.fixture
 def edits(monkeypatch) -> list[Evidence]:
     """The edits above may be named in option files; the evidence that Look is shown."""
@@ -49,6 +59,16 @@ def edits(monkeypatch) -> list[Evidence]:
         monkeypatch.setitem(EDITS, cls.__name__, cls)
     monkeypatch.setattr(Look, 'seen', [])
     return Look.seen
+
+
+@pytest.fixture
+def untrained():
+    """untrained(seed) is what BasicSR builds under that manual_seed."""
+    def build(seed: int) -> torch.nn.Module:
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            return build_network(dict(NETWORK))
+    return build
 
 
 @pytest.fixture
@@ -109,6 +129,28 @@ def test_what_an_edit_draws_is_set_by_the_seed(unlearn, weights):
     assert torch.equal(found[0], found[1]) and not torch.equal(found[0], found[2])
 
 
+RESET_ALL = {'type': 'ResetAll', 'fresh': 1.0}
+
+
+def test_fresh_weights_follow_manual_seed_unless_an_edit_has_a_seed_of_its_own(unlearn, weights):
+    def fresh(manual_seed: int, **options) -> torch.Tensor:
+        assert unlearn({**SHORT, 'train.edit_opt': {**RESET_ALL, **options}, 'train.optim_g': STILL,
+                        'train.total_iter': 1, 'manual_seed': manual_seed}) == 0
+        return weights(LATEST)['intro.weight']
+
+    assert torch.equal(fresh(5), fresh(5)) and not torch.equal(fresh(5), fresh(6))
+    own = fresh(5, seed=3)
+    assert torch.equal(own, fresh(6, seed=3)) and not torch.equal(own, fresh(5))
+    assert torch.equal(fresh(5, seed=None), fresh(5))
+
+
+def test_fresh_weights_are_not_those_that_an_original_of_the_same_seed_started_from(unlearn, weights, untrained):
+    assert unlearn({**SHORT, 'train.edit_opt': RESET_ALL, 'train.optim_g': STILL, 'manual_seed': 5}) == 0
+    assert not torch.equal(weights(LATEST)['intro.weight'], untrained(5).intro.weight)
+    assert unlearn({**SHORT, 'train.edit_opt': {**RESET_ALL, 'seed': 5}, 'train.optim_g': STILL}) == 0
+    assert torch.equal(weights(LATEST)['intro.weight'], untrained(5).intro.weight)
+
+
 def test_the_teacher_is_not_edited(unlearn, built, edits, restoring_net):
     assert unlearn({**SHORT, 'train.edit_opt': {'type': 'Double'}}) == 0
     assert weights_digest(built[0].teacher) == weights_digest(restoring_net)
@@ -143,6 +185,38 @@ def test_the_gradient_is_clipped_by_the_weights_that_may_move(unlearn, weights):
     original, new = weights('../base.pth'), weights(LATEST)
     moved = torch.cat([(new[name] - original[name]).flatten() for name in new]).norm()
     assert float(moved) == pytest.approx(0.5 * 0.01, rel=1e-3)
+
+
+@pytest.mark.parametrize('optimizer', [DECAY, {'type': 'SGD', 'lr': 0.05, 'momentum': 0.9, 'weight_decay': 0.5}])
+def test_a_rate_shortens_the_step_and_not_the_gradient(unlearn, weights, monkeypatch, optimizer):
+    """A tenth of the step, in the network; so in its average, half of which is the original."""
+    monkeypatch.setitem(MASKS, 'Rates', Rates)
+    one = {**SHORT, 'train.total_iter': 1, 'train.optim_g': optimizer, 'train.ema_decay': 0.5}
+    original = weights('../base.pth')
+    for blocks, rate in ((None, 1), ({'type': 'Rates'}, 0.1), ([{'type': 'Rates'}, {'type': 'Rates'}], 0.01)):
+        assert unlearn({**one, 'train.mask_opt': blocks}) == 0
+        if blocks is None:
+            full = {name: weight - original[name] for name, weight in weights(LATEST).items()}
+            continue
+        for key, share in (('params', 1), ('params_ema', 0.5)):
+            end = weights(LATEST, key)
+            for name, step in full.items():
+                part = name.partition('.')[0]
+                factor = {'intro': rate, 'ending': 0}.get(part, 1) * share
+                torch.testing.assert_close(end[name], original[name] + factor * step, rtol=0, atol=2e-7)
+            assert torch.equal(end['ending.weight'], original['ending.weight'])
+
+
+def test_rates_hold_in_a_resumed_run(halves, whole, enter, weights, same, monkeypatch):
+    monkeypatch.setitem(MASKS, 'Rates', Rates)
+    changes = {'train.mask_opt': {'type': 'Rates'}, 'train.optim_g': DECAY, 'train.ema_decay': 0.8}
+    enter('whole')
+    whole(changes)
+    expected = [weights(LATEST, key) for key in ('params', 'params_ema')]
+    enter('halves')
+    halves(changes)
+    for key, there in zip(('params', 'params_ema'), expected):
+        same(weights(LATEST, key), there)
 
 
 def test_a_resumed_run_finds_the_same_masks(halves, whole, enter, built, weights, same):
@@ -247,6 +321,15 @@ def test_several_anchors_are_added(unlearn, built, weights):
         assert float(built[-1].log_dict['l_anchor']) == pytest.approx(0.01 * factor * total, rel=1e-5)
 
 
+def test_an_anchor_knows_how_far_the_run_is(halves, built, weights):
+    """The fifth of five steps has a fifth of the pull left, in a resumed run too."""
+    halves({'train.anchor_opt': {'type': 'SparsityAnchor', 'loss_weight': 0.01}, 'train.optim_g': STILL,
+            'train.edit_opt': {'type': 'WeightNoise'}})
+    total = sum(float(p.detach().abs().sum()) for p in built[-1].net_g.parameters())
+    assert built[-1].iteration == 5
+    assert float(built[-1].log_dict['l_anchor']) == pytest.approx(0.01 * total / 5, rel=1e-5)
+
+
 def test_an_anchor_alone_trains(unlearn, weights):
     """Each step of Adam takes lr off every weight that is larger, towards zero."""
     assert unlearn({**SHORT, 'train.forget_opt': None, 'train.retain_opt': None, 'train.total_iter': 1,
@@ -293,6 +376,15 @@ def test_a_resumed_run_trains_the_same_proxy(halves, whole, enter, built, weight
     halves(PROXY)
     same(weights(LATEST), expected)
     assert len({weights_digest(model.proxy) for model in built}) == 1 and len(built) == 3
+
+
+def test_the_proxy_follows_manual_seed_unless_it_has_a_seed_of_its_own(unlearn, built, untrained):
+    for manual_seed, options in ((5, {}), (5, {}), (6, {}), (5, {'seed': 3}), (6, {'seed': 3})):
+        assert unlearn({**SHORT, 'train.forget_opt': PROXY['train.forget_opt'], 'train.total_iter': 1,
+                        'train.proxy_opt': {'iters': 0, **options}, 'manual_seed': manual_seed}) == 0
+    five, again, six, own, own_again = (weights_digest(model.proxy) for model in built)
+    assert five == again and own == own_again == weights_digest(untrained(3))
+    assert len({five, six, own, weights_digest(untrained(5))}) == 4
 
 
 def test_a_target_without_its_proxy_is_one_sentence(unlearn, capsys):

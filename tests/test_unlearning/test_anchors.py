@@ -184,11 +184,20 @@ def test_sparsity_anchor():
     assert value == pytest.approx(0.25) and gradient == pytest.approx([0.1, -0.1])
 
 
+@pytest.mark.parametrize('decay, left', [('linear', 0.25), ('none', 1.0)])
+def test_sparsity_falls_as_the_run_goes_on(decay, left):
+    anchor = prepared(SparsityAnchor(0.1, decay), Affine())
+    anchor.progress = 0.75
+    value, gradient = value_and_gradient(anchor, Affine(2.0, -0.5))
+    assert value == pytest.approx(0.25 * left) and gradient == pytest.approx([0.1 * left, -0.1 * left])
+
+
 # ---------------------------------------------------------------- all
 
 @pytest.mark.parametrize('anchor, options', [
     (FisherAnchor, {'loss_weight': -1}), (FisherAnchor, {'stream': 'all'}),
     (SensitivityAnchor, {'loss_weight': '1e-4'}), (SparsityAnchor, {'loss_weight': math.nan}),
+    (SparsityAnchor, {'decay': 'cosine'}),
     (RepulsionAnchor, {'form': 'l2'}), (RepulsionAnchor, {'alpha': 0}), (RepulsionAnchor, {'reduction': 'max'}),
     (RepulsionAnchor, {'adapt_iters': 0}), (RepulsionAnchor, {'adapt_iters': 1.5}), (RepulsionAnchor, {'adapt_lr': 0}),
     (RepulsionAnchor, {'loss_weight': -1})])

@@ -73,7 +73,7 @@ def noise_batches(seed, count=3):
 
 
 def mixed_evidence(net, seed=0):
-    return Evidence(deepcopy(net).eval(), noise_batches(1), noise_batches(2), lambda s: seeded(Mixed, 100 + s),
+    return Evidence(deepcopy(net).eval(), noise_batches(1), noise_batches(2), lambda s: seeded(Mixed, 100 + (s or 0)),
                     torch.Generator().manual_seed(seed))
 
 
@@ -128,6 +128,10 @@ def test_another_seed_resets_to_other_weights(name):
     (lambda: ResetByFisher(fresh=0.0), 'fresh: expected a number above 0'),
     (lambda: ResetSmallestGradient(share=0.0), 'share: expected a number above 0'),
     (lambda: ResetLastLayers(count=0), 'count: expected a number of at least 1'),
+    (lambda: ResetLastLayers(seed=-1), 'seed: expected a whole number of at least 0 but got -1'),
+    (lambda: ResetByFisher(seed='0'), "seed: .* but got '0'"),
+    (lambda: ResetSmallestGradient(seed=1.5), 'seed: .* but got 1.5'),
+    (lambda: ResetAll(seed=True), 'seed: .* but got True'),
     (lambda: ResetAll(fresh=2.0), 'fresh: expected a share of at most 1'),
     (lambda: TransposeKernels(share=-0.1), 'share: expected a number above 0'),
     (lambda: WeightNoise(std=0.0), 'std: expected a number above 0'),

@@ -1,4 +1,6 @@
 """Masks: which weights may move, on networks where that can be told by hand."""
+from copy import deepcopy
+
 import pytest
 import torch
 from torch import nn
@@ -12,7 +14,9 @@ from basicsr_unlearn.errors import OptionError
 from basicsr_unlearn.unlearning.fisher_mask import FisherMask
 from basicsr_unlearn.unlearning.layer_mask import PARTS, LastLayersMask, LayerMask, matches
 from basicsr_unlearn.unlearning.parts import MASKS, Evidence, live_parameters
+from basicsr_unlearn.unlearning.reset_edit import ResetSmallestGradient
 from basicsr_unlearn.unlearning.saliency_mask import SaliencyMask
+from basicsr_unlearn.unlearning.smallest_gradient_mask import SmallestGradientMask
 
 RESTORMER = {'dim': 8, 'num_blocks': [1, 1, 1, 1], 'num_refinement_blocks': 1, 'heads': [1, 1, 1, 1]}
 
@@ -77,14 +81,45 @@ def test_fisher_ratio(options, expected):
     assert list(mask) == ['gain'] and mask['gain'].tolist() == expected
 
 
+@pytest.mark.parametrize('scale', [1.0, 0.1])
+def test_a_normalised_fisher_ratio_does_not_depend_on_the_scale_of_the_gradients(scale):
+    """F_f is 4, 1, 1, 0 and F_r 1, 1, 2, 4 in some unit; over their means, 1.5 and 2: 2.67, 0.67, 0.67, 0 and 0.5, 0.5,
+    1, 2."""
+    evidence = Evidence(Gains(), forget=[batch(*(scale * value for value in (0.4, 0.2, 0.2, 0.0)))],
+                        retain=[batch(0.1, 0.1, 0.1 * 2**0.5, 0.2)])
+    assert FisherMask(normalise=True)(evidence)['gain'].tolist() == [1, 1, 0, 0]
+    assert FisherMask(1.5, normalise=True)(evidence)['gain'].tolist() == [1, 0, 0, 0]
+    raw = FisherMask()(evidence)['gain'].tolist()
+    assert raw == ([1, 1, 1, 0] if scale == 1 else [0, 0, 0, 0])
+    still = Evidence(Gains(), forget=[batch(0.0, 0.0, 0.0, 0.0)], retain=[batch(0.1, 0.1, 0.2, 0.2)])
+    assert FisherMask(normalise=True)(still)['gain'].tolist() == [0, 0, 0, 0]
+
+
 @pytest.mark.parametrize('mask, options', [
     (SaliencyMask, {'share': 0}), (SaliencyMask, {'share': 1.5}), (SaliencyMask, {'stream': 'both'}),
+    (SmallestGradientMask, {'share': 0}), (SmallestGradientMask, {'rest': 0}), (SmallestGradientMask, {'rest': 2}),
     (FisherMask, {'threshold': 0}), (FisherMask, {'share': 2}), (FisherMask, {'threshold': 1, 'share': 0.5}),
     (LayerMask, {}), (LayerMask, {'part': 'middle'}), (LayerMask, {'include': []}), (LayerMask, {'exclude': [3]}),
     (LastLayersMask, {'count': 0}), (LastLayersMask, {'count': 1.5}), (LastLayersMask, {'count': True})])
 def test_options_out_of_range(mask, options):
     with pytest.raises(ValueError):
         mask(**options)
+
+
+@pytest.mark.parametrize('share, rest', [(0.3, 0.1), (0.5, 0.25)])
+def test_what_the_edit_resets_learns_in_full_and_other_convolution_weights_slower(share, rest):
+    torch.manual_seed(0)
+    net, fresh = naf().eval(), naf()
+    batches = [(torch.rand(2, 3, 16, 16), torch.rand(2, 3, 16, 16)) for _ in range(2)]
+    edited = deepcopy(net)
+    ResetSmallestGradient(share)(edited, Evidence(net, batches[:1], batches[1:], untrained=lambda seed: fresh))
+    factors = SmallestGradientMask(share, rest)(Evidence(net, batches[:1], batches[1:]))
+    kernels = {f'{name}.weight' for name, module in net.named_modules() if isinstance(module, nn.Conv2d)}
+    reset = 0
+    for (name, before), after in zip(net.named_parameters(), edited.parameters()):
+        assert factors[name].equal(torch.where(before != after, 1.0, rest if name in kernels else 1.0)), name
+        reset += int((before != after).sum())
+    assert reset == sum(round(share * p.numel()) for name, p in net.named_parameters() if name in kernels)
 
 
 # ---------------------------------------------------------------- by name

@@ -1,0 +1,32 @@
+"""How much memory a process took, and how it keeps it."""
+import ctypes
+import platform
+from pathlib import Path
+
+import torch
+
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of mallopt in glibc's malloc.h
+
+
+def peak_memory() -> float:
+    """The most memory held so far, in MB: on the GPU where one was used, else by this process."""
+    if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
+        return torch.cuda.max_memory_allocated() / 2**20
+    status = Path('/proc/self/status')
+    if status.is_file():  # getrusage would count what the parent held when it started this process
+        line = next(line for line in status.read_text().splitlines() if line.startswith('VmHWM'))
+        return int(line.split()[1]) / 2**10
+    import resource  # not there on Windows
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # of macOS, in bytes
+
+
+def keep_freed_memory() -> None:
+    """Have this process keep the memory that tensors leave for the next ones, where the C library is glibc.
+
+    It would give large blocks back at once and fetch them anew page by page, for a sixth of the time that a training
+    step takes on the CPU. The peak is the same.
+    """
+    if platform.libc_ver()[0] == 'glibc':
+        libc = ctypes.CDLL(None)
+        libc.mallopt(M_MMAP_MAX, 0)
+        libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)  # bytes
