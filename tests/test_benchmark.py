@@ -10,7 +10,7 @@ import pytest
 import torch
 import yaml
 
-from basicsr_unlearn import benchmark, cli
+from basicsr_unlearn import benchmark, benchmark_cell, cli
 from basicsr_unlearn.archs.nafnet_arch import NAFNet
 from basicsr_unlearn.benchmark_cell import run_job
 from basicsr_unlearn.benchmark_plan import jobs_of, read_benchmark
@@ -166,6 +166,26 @@ def test_a_record_can_stand_for_a_retrained_network(job, started, capsys):
     assert board['reference']['networks'] == 2 and board['reference']['low'] == board['reference']['high']
     write(changed(changed(BENCHMARK, 'targets.haze.retrained', ['shipped.json']), 'relearn.lr', 0.5))
     assert run() == 2 and 'shipped.json was measured on other test sets' in capsys.readouterr().err
+
+
+def test_relearning_is_the_mean_over_draws_of_other_pairs(job, monkeypatch):
+    seen = []
+
+    def relearn(net, pairs, steps, lr, patch, measure, seed):
+        seen.append((seed, pairs, measure(net)))
+        return {step: step + seed for step in steps}
+
+    monkeypatch.setattr(benchmark_cell, 'relearn', relearn)
+    write({**BENCHMARK, 'relearn': {**BENCHMARK['relearn'], 'draws': 3, 'images': 1}})
+    plan = jobs_of(read_benchmark('tiny.yml'), 'haze')[0]
+    assert run_job(json.loads(json.dumps(plan))) == 0
+    record = json.loads(Path(plan['out']).read_text())
+    assert record['relearn'] == {'1': 2, '2': 3}
+    assert [(seed, len(pairs)) for seed, pairs, _ in seen] == [(0, 2), (1, 2), (2, 2)]
+    clean = [gt.sum().item() for _, pairs, _ in seen for _, gt in pairs]
+    assert len(set(clean)) == 6  # no pair is drawn twice
+    first = next(iter(record['scores']['haze'].values()))
+    assert seen[0][2] == pytest.approx(first, abs=1e-3)  # one image of nine is scored
 
 
 def test_one_process_measures_one_network(job):
