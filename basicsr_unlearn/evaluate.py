@@ -1,5 +1,5 @@
 """Scores of several networks on one data set, side by side with the untouched input, and what they say in words."""
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -65,7 +65,7 @@ def evaluate(nets: Mapping[str, nn.Module], dataset: Dataset, metrics: Mapping[s
         item = dataset[index]
         if 'gt' not in item:
             raise DataError(f'{item["lq_path"]} has no ground truth to compare with: evaluate a paired data set.')
-        name = _free_name(Path(item['lq_path']).stem, result.per_image)
+        name = free_name(Path(item['lq_path']).stem, result.per_image)
         lq, gt = item['lq'][None], item['gt'][None]
         images = {'identity': to_image(degraded_as_output(lq, gt))}
         for column, net in nets.items():
@@ -143,7 +143,7 @@ def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _free_name(name: str, taken: Mapping) -> str:
+def free_name(name: str, taken: Collection[str]) -> str:
     """`name`, or the first of `name (2)`, `name (3)` ... that is not taken: two folders may hold a file of one name."""
     number, free = 1, name
     while free in taken:

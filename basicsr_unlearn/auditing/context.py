@@ -21,6 +21,7 @@ from basicsr_unlearn.auditing.plan import RESULTS, Audit
 from basicsr_unlearn.checkpoint import resolve_checkpoint
 from basicsr_unlearn.demo import load_network
 from basicsr_unlearn.errors import DataError, OptionError, TrainingError, UnlearnError
+from basicsr_unlearn.evaluate import free_name
 from basicsr_unlearn.files import write_json
 from basicsr_unlearn.models.tracking import to_image
 from basicsr_unlearn.tiling import DEFAULT_OVERLAP, restore_in_tiles
@@ -160,7 +161,7 @@ class Context:
             everything.update(f'{lq}{gt}'.encode())
             path = item.get('gt_path', item['lq_path'])
             if path not in photographs:
-                photographs[path] = free_name(Path(path).stem, photographs.values())
+                photographs[path] = free_name(Path(path).stem, list(photographs.values()))
             contents.images.append(free_name(Path(item['lq_path']).stem, contents.images))
             contents.photographs.append(photographs[path])
             contents.clean.append(gt)
@@ -296,16 +297,6 @@ def evenly(length: int, count: int | None) -> list[int]:
 def digest_of(content: Any) -> str:
     """Short hash of anything that JSON can hold."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:24]
-
-
-def free_name(name: str, taken: Any) -> str:
-    """`name`, or the first of `name (2)`, `name (3)` ... that is not taken."""
-    number, free = 1, name
-    taken = set(taken)
-    while free in taken:
-        number += 1
-        free = f'{name} ({number})'
-    return free
 
 
 def _size(image: Tensor) -> str:
