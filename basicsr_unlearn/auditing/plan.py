@@ -34,7 +34,7 @@ from basicsr_unlearn.unlearning.attacks import attack_settings
 RESULTS = Path('results/audit')
 ROLES = ('forget', 'unseen', 'retain')
 LEVELS = ('published', 'calibrated', 'deep')
-QUICK_IMAGES = 12  # of each data set, and at most so many where a measurement asks for fewer than all
+QUICK_IMAGES = 8  # of each data set, and at most so many where a measurement asks for fewer than all
 QUICK_WAYS = ('last_layer',)
 
 FEW = or_empty(whole())
