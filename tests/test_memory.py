@@ -1,30 +1,34 @@
+import ctypes
 import platform
-import subprocess
-import sys
 
 import pytest
-
-PROGRAM = """
-import resource
 import torch
-from basicsr_unlearn.memory import keep_freed_memory
 
-def faults():
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    torch.ones(2**23)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-
-faults()
-before = faults()
-keep_freed_memory()
-faults()
-print(before, faults())
-"""
+from basicsr_unlearn.memory import keep_freed_memory, peak_memory
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != 'glibc', reason='only glibc can be told so')
-def test_a_process_keeps_the_memory_that_tensors_leave():
-    """Each page of a block of 32 MB is fetched anew, or none is."""
-    done = subprocess.run([sys.executable, '-c', PROGRAM], capture_output=True, text=True, check=True)
-    before, after = map(int, done.stdout.split())
-    assert before > 10 * (after + 1)
+class FakeLibc:
+    """Writes down what malloc is told."""
+
+    def __init__(self):
+        self.told = {}
+
+    def mallopt(self, option: int, value: int) -> None:
+        self.told[option] = value
+
+
+@pytest.mark.parametrize('name, told', [('glibc', {-4: 0, -1: 2**31 - 1}), ('', {})])
+def test_only_glibc_is_told_to_keep_freed_memory(monkeypatch, name, told):
+    """No block by mmap (M_MMAP_MAX, -4), and next to no trimming (M_TRIM_THRESHOLD, -1), as malloc.h numbers them."""
+    libc = FakeLibc()
+    monkeypatch.setattr(platform, 'libc_ver', lambda: (name, ''))
+    monkeypatch.setattr(ctypes, 'CDLL', lambda _: libc)
+    keep_freed_memory()
+    assert libc.told == told
+
+
+def test_the_peak_counts_what_was_freed_again():
+    before = peak_memory()
+    block = torch.ones(2**27)  # 512 MB
+    del block
+    assert peak_memory() >= max(before, 512)

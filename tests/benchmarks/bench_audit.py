@@ -18,16 +18,11 @@ from basicsr_unlearn.checkpoint import resolve_checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
 ZOO = 'basicsr_unlearn/zoo'
-# what holds the rest of the calibrated network: the file's own light rain and noise, and heavy rain as in Rain100H
-HEAVY = '{type: rain_streaks, density: [0.005, 0.02], length: [10, 40], angle: [-40, 40], opacity: [0.5, 0.9]}'
-HELD = (f'datasets:train:retain_degradations=[{{ratio: 0.6, degradations: [{{type: rain_streaks}}]}}, '
-        f'{{ratio: 0.4, degradations: [{HEAVY}, {HEAVY}, {HEAVY}]}}, '
-        '{ratio: 1, degradations: [{type: gaussian_noise, sigma: [0, 55]}]}]')
 NETWORKS = {  # name -> a checkpoint, or the flags of the run that makes it
     'original': f'{ZOO}/nafnet_allinone.pth',
     'gradient_ascent': ['-opt', f'{ROOT}/options/unlearn_haze_calibrated.yml', '--force_yml', 'train:optim_g:lr=1e-4',
                         'train:forget_opt={type: GradientAscentLoss, bound: none}', 'train:retain_opt=~'],
-    'calibrated': ['-opt', f'{ROOT}/options/unlearn_haze_calibrated.yml', '--force_yml', HELD],
+    'calibrated': ['-opt', f'{ROOT}/options/unlearn_haze_calibrated.yml', '--force_yml'],
     'deep': ['-opt', f'{ROOT}/options/unlearn_haze_deep.yml', '--force_yml'],
     'retrained': f'{ZOO}/nafnet_retrained_without_haze.pth',
     'zeroed': 'results/audit/zeroed.pth',
