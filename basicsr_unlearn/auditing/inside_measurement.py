@@ -6,10 +6,10 @@ import numpy as np
 
 from basicsr_unlearn.audit.representation import layerwise_cka, restoration_gain
 from basicsr_unlearn.audit.robustness import attacked_psnr
-from basicsr_unlearn.audit.scores import psnr_of_images
+from basicsr_unlearn.audit.scores import Pairs, psnr_of_images
 from basicsr_unlearn.audit.statistics import bootstrap, paired_difference
 from basicsr_unlearn.audit.weights import Movement, weight_movement
-from basicsr_unlearn.auditing.context import Context
+from basicsr_unlearn.auditing.context import Context, digest_of
 from basicsr_unlearn.auditing.quality_measurement import interval
 from basicsr_unlearn.auditing.registry import SkippedError, measurement
 from basicsr_unlearn.demo import STOPPED
@@ -49,13 +49,26 @@ def robustness(context: Context) -> dict:
         pairs, _ = context.pairs(name, block.get('images'))
         columns = {}
         for column in context.progress(('original', 'unlearned'), f'attacks on {name}', 2, 'network'):
-            net = context.net(column)
-            clean, attacked = psnr_of_images(net, pairs), attacked_psnr(net, pairs, attack)
+            clean, attacked = _attacked(context, column, name, pairs, attack)
             columns[column] = {'clean': interval(bootstrap(np.mean, clean)),
                                'attacked': interval(bootstrap(np.mean, attacked)),
                                'fall': interval(paired_difference(clean, attacked))}
         result[name] = {'images': len(pairs), 'attack': attack, 'columns': columns}
     return result
+
+
+def _attacked(context: Context, column: str, name: str, pairs: Pairs, attack: dict) -> tuple[list, list]:
+    """PSNR of each image, as it is and attacked; from the cache if it was measured before."""
+    opt = context.audit.options
+    key = digest_of(['robustness', attack, len(pairs), context.contents(name).sha256, opt['network_g'],
+                     context.digest(context.audit.networks[column]), opt.get('param_key_g')])
+
+    def compute() -> dict:
+        net = context.net(column)
+        return {'clean': psnr_of_images(net, pairs), 'attacked': attacked_psnr(net, pairs, attack)}
+
+    found = context.cached(key, compute)
+    return found['clean'], found['attacked']
 
 
 @measurement('weights')
