@@ -80,7 +80,8 @@ def _sentence(audit: Mapping, forgotten: list[str]) -> str:
     relearning = result_of(audit, 'relearning')
     if relearning and relearning['area'] is not None:
         gap, steps = relearning['largest_gap'], max(relearning['steps'])
-        ahead = f'up to {gap:.2f} dB ahead of' if gap > 0 else f'at least {-gap:.2f} dB behind'
+        ahead = (f'up to {gap:.2f} dB ahead of' if gap >= 0.005 else
+                 f'at least {-gap:.2f} dB behind' if gap <= -0.005 else 'level with')
         losses.append(f'learned again for {steps} steps it is {ahead} the retrained')
     text = '; '.join([*parts, *losses])
     return f'By PSNR, {text}.' if text else 'Nothing could be measured.'
