@@ -17,7 +17,8 @@ from basicsr_unlearn.benchmark_plan import Benchmark, check_selected, jobs_of, r
 from basicsr_unlearn.entry import INTERRUPTED, Parser, guarded
 from basicsr_unlearn.errors import OptionError, UnlearnError
 from basicsr_unlearn.files import write_json
-from basicsr_unlearn.leaderboard import SCORE, markdown, mean_psnr, measured, target_board
+from basicsr_unlearn.leaderboard import (OVERVIEW, SCORE, aligned, markdown, mean_psnr, measured, overview_cells,
+                                         target_board)
 from basicsr_unlearn.leaderboard_page import write_page
 from basicsr_unlearn.version import __version__
 
@@ -190,7 +191,8 @@ def write_boards(benchmark: Benchmark, boards: Mapping[str, Mapping]) -> list[Pa
                'relearn': benchmark.relearn, 'retraining': benchmark.retraining, 'targets': boards}
     paths = [out / f'leaderboard.{suffix}' for suffix in ('json', 'md', 'html')]
     write_json(paths[0], summary)
-    sections = [f'## {target}\n\n{markdown(board)}' for target, board in boards.items()]
+    sections = [f'{OVERVIEW}\n\n' + '\n'.join(aligned(overview_cells(boards)))] if len(boards) > 1 else []
+    sections += [f'## {target}\n\n{markdown(board)}' for target, board in boards.items()]
     legend = '\n'.join(f'- **{term}**: {words}' for term, words in measured(summary))
     paths[1].write_text('\n\n'.join([f'# {benchmark.name}', *sections, legend]) + '\n', encoding='utf-8')
     write_page(paths[2], summary, benchmark.text)

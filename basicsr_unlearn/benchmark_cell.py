@@ -58,8 +58,8 @@ def unlearn(option_file: str, options: dict) -> dict | int:
     """Train with these options, which are written to `option_file`, unless a run of their name is there and complete.
 
     Returns:
-        checkpoint, steps, batch (patches of a stream), seconds (wall time) and memory in MB; or the exit code of a
-        training that failed.
+        checkpoint, steps, batch (patches of a stream), seconds (of the processor, which other work beside this does not
+        add to) and memory in MB; or the exit code of a training that failed.
     """
     folder = Path('experiments', options['name'])
     done = folder / 'benchmark.json'
@@ -67,11 +67,11 @@ def unlearn(option_file: str, options: dict) -> dict | int:
         shutil.rmtree(folder, ignore_errors=True)  # what an interrupted run of this very name has left
         Path(option_file).parent.mkdir(parents=True, exist_ok=True)
         Path(option_file).write_text(option_text(options), encoding='utf-8')
-        begin = time.perf_counter()
+        begin = time.process_time()
         code = train.main(['-opt', option_file])
         if code:
             return code
-        seconds = round(time.perf_counter() - begin, 1)
+        seconds = round(time.process_time() - begin, 1)
         log = max(folder.glob('train_*.log'), key=os.path.getmtime).read_text(encoding='utf-8')
         stopped = STOPPED.search(log)
         write_json(done, {'checkpoint': str(folder / 'models' / 'net_g_latest.pth'),
@@ -91,13 +91,12 @@ def measurements(net: torch.nn.Module, forget: str, test: Mapping[str, Mapping],
         test: data set blocks by name.
         metric: options of the metric, which gives PSNR in dB.
         images: measure on so many of each set, evenly spread; None for all.
-        relearning: `blocks`, paired data sets; `pairs`, how many images of them, evenly spread, for each of `draws`
-            curves (1), of which the mean counts; `images` of the forget test set to score, None for all; `steps`, `lr`
-            and `patch` as in `unlearning.relearning.relearn`.
+        relearning: `blocks`, paired data sets; `seeds`, each of a curve, its `pairs` and their patches; `images` of the
+            forget test set to score, None for all; `steps`, `lr` and `patch` as in `unlearning.relearning.relearn`.
 
     Returns:
-        `scores` and `identity` (of the untouched input): test set -> image -> dB; `relearn`: step -> mean dB on the
-        forget test set.
+        `scores` and `identity` (of the untouched input): test set -> image -> dB; `relearn`: seed -> step -> mean dB on
+        the forget test set.
     """
     sets = {name: chosen(DATASET_REGISTRY.get(block['type'])({**block, 'phase': 'val'}), images)
             for name, block in test.items()}
@@ -112,15 +111,15 @@ def measurements(net: torch.nn.Module, forget: str, test: Mapping[str, Mapping],
     def forget_psnr(tuned: torch.nn.Module) -> float:
         return evaluate({'net': tuned}, scored, {'psnr': metric}).mean['net']['psnr']
 
-    torch.manual_seed(0)  # for networks that draw in training
-    draws, curves = relearning.get('draws') or 1, []
-    pairs = [(item['lq'], item['gt']) for item in chosen(MixedDataset(
-        {'name': 'relearn', 'phase': 'val', 'sets': relearning['blocks']}), draws * relearning['pairs'])]
-    for draw in range(draws):  # other pairs and other patches
-        curves.append(relearn(net, pairs[draw::draws], relearning['steps'], relearning['lr'], relearning['patch'],
-                              forget_psnr, draw))
-    return {'scores': scores, 'identity': identity,
-            'relearn': {step: round(float(np.mean([curve[step] for curve in curves])), 4) for step in curves[0]}}
+    source = MixedDataset({'name': 'relearn', 'phase': 'val', 'sets': relearning['blocks']})
+    curves = {}
+    for seed in relearning['seeds']:
+        torch.manual_seed(seed)  # for networks that draw in training
+        drawn = np.random.default_rng(seed).permutation(len(source))[:relearning['pairs']]
+        pairs = [(item['lq'], item['gt']) for item in (source[int(index)] for index in drawn)]
+        curve = relearn(net, pairs, relearning['steps'], relearning['lr'], relearning['patch'], forget_psnr, seed)
+        curves[str(seed)] = {str(step): round(psnr, 4) for step, psnr in curve.items()}
+    return {'scores': scores, 'identity': identity, 'relearn': curves}
 
 
 def chosen(dataset: Sequence, count: int | None) -> list[dict]:

@@ -29,7 +29,7 @@ TOP = {
     'seeds!': LIST,
     'total_iter!': whole(),  # steps of a method that does not say its own
     'test!': MAPPING,        # name -> data set; the one named as the target is its forget set, the others retain sets
-    'relearn!': {'pairs!': whole(), 'draws': whole(), 'images': or_empty(whole()), 'steps!': LIST,
+    'relearn!': {'pairs!': whole(), 'images': or_empty(whole()), 'steps!': LIST,
                  'lr!': number(above=0)},
     'retraining!': {'steps!': whole(), 'batch!': whole()},  # what a retrained network costs
     'jobs': whole(),
@@ -167,11 +167,13 @@ def jobs_of(benchmark: Benchmark, target: str) -> list[dict]:
     Raises:
         CheckpointError: a checkpoint does not exist.
     """
-    measure, base = _measure(benchmark, target), benchmark.base
+    base = benchmark.base
     original = base['path']['pretrain_network_g']
     digest = _file_digest(original)
 
     def job(file: str, key_of: list, record: dict, param_key: str | None = None, **source: Any) -> dict:
+        seeds = [record['seed']] if 'seed' in record else benchmark.seeds
+        measure = _measure(benchmark, target, seeds)
         network = {'network_g': base['network_g'], 'num_gpu': base['num_gpu'], 'path': {'param_key_g': param_key}}
         key = _digest([__version__, *key_of, network, measure])
         return {'out': str(benchmark.out / file), 'record': {'key': key, 'target': target, **record},
@@ -193,14 +195,14 @@ def jobs_of(benchmark: Benchmark, target: str) -> list[dict]:
     return jobs
 
 
-def _measure(benchmark: Benchmark, target: str) -> dict:
-    """How a network is judged, as `benchmark_cell.measurements` takes it."""
+def _measure(benchmark: Benchmark, target: str, seeds: Sequence[int]) -> dict:
+    """How a network is judged, as `benchmark_cell.measurements` takes it; `seeds` are of relearning."""
     base = benchmark.base
     scale = base.get('scale', 1)
     return json.loads(json.dumps({  # plain dicts and lists, as they are read back from a record
         'forget': target, 'metric': measures(base)['psnr'], 'images': benchmark.images,
         'test': {name: {**block, 'name': name, 'scale': scale} for name, block in benchmark.test.items()},
-        'relearning': {**benchmark.relearn, 'patch': base['datasets']['train'].get('gt_size') or 64,
+        'relearning': {**benchmark.relearn, 'seeds': seeds, 'patch': base['datasets']['train'].get('gt_size') or 64,
                        'blocks': [{'name': 'relearn', **block, 'scale': scale}
                                   for block in benchmark.targets[target]['relearn']]}}))
 
@@ -221,7 +223,7 @@ def retrained_records(benchmark: Benchmark, target: str) -> list[dict]:
             continue
         try:
             record = json.loads(Path(resolve_checkpoint(path)).read_text(encoding='utf-8'))
-            same = _without_roots(record['measure']) == _without_roots(_measure(benchmark, target))
+            same = _without_roots(record['measure']) == _without_roots(_measure(benchmark, target, benchmark.seeds))
         except (ValueError, KeyError, TypeError) as error:
             raise DataError(f'{path} is no record of a retrained network: name a file that this command has written to '
                             'its references folder.') from error
@@ -252,7 +254,7 @@ def check_selected(benchmark: Benchmark, targets: Sequence[str], methods: Sequen
             except OptionError as error:
                 raise OptionError(f'Method {label}, target {target}: {error}') from error
         opt = run_options(benchmark, target, methods[0], benchmark.seeds[0])
-        measure, size = _measure(benchmark, target), opt['datasets']['train'].get('gt_size') or 64
+        measure, size = _measure(benchmark, target, benchmark.seeds), opt['datasets']['train'].get('gt_size') or 64
         opt['datasets']['train'] |= {'phase': 'train', 'scale': opt['scale']}
         opt['datasets'] |= {f'val_{name}': {**block, 'phase': 'val'} for name, block in measure['test'].items()}
         opt['datasets'] |= {f'val_{index}': {'gt_size': size, **block, 'phase': 'train'}  # patches are taken of them

@@ -5,18 +5,21 @@ from statistics import mean, stdev
 
 SCORE = ('|forget gap| + mean over the other tasks of the loss (0 where a task has gained) + relearn gap, in dB; '
          'methods are sorted by it, lower is better (our choice)')
+OVERVIEW = ('Of each target: forget gap / largest loss on another task / relearn gap, means over the seeds; the score '
+            'is the mean of the targets, ± standard deviation over the seeds.')
 
 
 @dataclass(frozen=True)
 class Reference:
     """What forgetting is held against: the range of a score in dB and, of retrained networks, the best curve.
 
-    `relearn` has the highest PSNR among the retrained networks by step; None without a retrained network.
+    `relearn` has, by seed and step, the PSNR of the retrained network that is best at that step in the mean over seeds;
+    None without a retrained network.
     """
     low: float
     high: float
     networks: int
-    relearn: dict[str, float] | None
+    relearn: dict[str, dict[str, float]] | None
 
 
 def mean_psnr(record: Mapping, test_set: str, kind: str = 'scores') -> float:
@@ -30,9 +33,11 @@ def reference_of(target: str, original: Mapping, retrained: Sequence[Mapping]) -
         identity = mean_psnr(original, target, 'identity')
         return Reference(identity, identity, 0, None)
     values = [mean_psnr(record, target) for record in retrained]
-    steps = retrained[0]['relearn']
+    curves = [record['relearn'] for record in retrained]
+    best = {step: max(curves, key=lambda curve: mean(by_step[step] for by_step in curve.values()))
+            for step in next(iter(curves[0].values()))}
     return Reference(min(values), max(values), len(values),
-                     {step: max(record['relearn'][step] for record in retrained) for step in steps})
+                     {seed: {step: curve[seed][step] for step, curve in best.items()} for seed in curves[0]})
 
 
 def forget_gap(psnr: float, reference: Reference) -> float:
@@ -41,19 +46,19 @@ def forget_gap(psnr: float, reference: Reference) -> float:
 
 
 def judge(record: Mapping, target: str, original: Mapping, reference: Reference) -> dict:
-    """The numbers of one network, all in dB: forget_psnr, forget_gap, retain_loss by task, relearn_gap, score.
+    """The numbers of one network, all in dB: forget_psnr, forget_gap, retain_loss by task, lead.
 
-    relearn_gap is the largest lead, at equal steps, over the best retrained network, 0 if there is none; it is None
-    where there is no retrained network, and then no part of the score.
+    lead is, by step of relearning, that over the best retrained network under equal seeds; empty without one.
     """
     psnr = mean_psnr(record, target)
     gap = forget_gap(psnr, reference)
     losses = {task: mean_psnr(original, task) - mean_psnr(record, task)
               for task in original['scores'] if task != target}
-    relearn = None if reference.relearn is None else max(
-        0.0, *(record['relearn'][step] - best for step, best in reference.relearn.items()))
-    score = abs(gap) + mean(max(loss, 0.0) for loss in losses.values()) + (relearn or 0.0)
-    return {'forget_psnr': psnr, 'forget_gap': gap, 'retain_loss': losses, 'relearn_gap': relearn, 'score': score}
+    curves = record['relearn']
+    lead = {} if reference.relearn is None else {
+        step: mean(curves[seed][step] - reference.relearn[seed][step] for seed in curves)
+        for step in next(iter(curves.values()))}
+    return {'forget_psnr': psnr, 'forget_gap': gap, 'retain_loss': losses, 'lead': lead}
 
 
 def target_board(target: str, original: Mapping, retrained: Sequence[Mapping], cells: Sequence[Mapping],
@@ -68,18 +73,28 @@ def target_board(target: str, original: Mapping, retrained: Sequence[Mapping], c
     Returns:
         `reference`; `rows`, the original, the retrained networks as one row, then the methods by score, numbers as
         (mean, spread); `failures`, one sentence each. The spread is the standard deviation over seeds, None of one.
+        `relearn_gap` is the largest mean lead, 0 if there is none; without a retrained network it is None, and no part
+        of the score.
     """
     reference = reference_of(target, original, retrained)
 
     def row(kind: str, name: str, records: Sequence[Mapping]) -> dict:
         judged = [judge(record, target, original, reference) for record in records]
-        numbers = {key: _spread([values[key] for values in judged])
-                   for key in ('forget_psnr', 'forget_gap', 'relearn_gap', 'score')}
-        steps = records[0]['relearn']
-        return {'kind': kind, 'name': name, 'networks': len(records), **numbers,
-                'retain_loss': {task: _spread([values['retain_loss'][task] for values in judged])
-                                for task in judged[0]['retain_loss']},
-                'relearn': {step: _spread([record['relearn'][step] for record in records]) for step in steps}}
+
+        def over_seeds(key: str) -> dict:
+            return {part: _spread([values[key][part] for values in judged]) for part in judged[0][key]}
+
+        lead = over_seeds('lead')
+        largest = max(lead, key=lambda step: lead[step][0], default=None)
+        ahead = largest is not None and lead[largest][0] > 0
+        score = [abs(values['forget_gap']) + mean(max(loss, 0.0) for loss in values['retain_loss'].values())
+                 + (values['lead'][largest] if ahead else 0.0) for values in judged]
+        return {'kind': kind, 'name': name, 'networks': len(records),
+                'forget_psnr': _spread([values['forget_psnr'] for values in judged]),
+                'forget_gap': _spread([values['forget_gap'] for values in judged]),
+                'retain_loss': over_seeds('retain_loss'), 'lead': lead,
+                'relearn_gap': (None, None) if largest is None else lead[largest] if ahead else (0.0, None),
+                'score': _spread(score), 'scores': score}
 
     rows = [row('original', 'original', [original])]
     if retrained:
@@ -101,10 +116,38 @@ def target_board(target: str, original: Mapping, retrained: Sequence[Mapping], c
             'images': len(original['scores'][target]), 'rows': rows + methods, 'failures': failures}
 
 
-def _spread(values: Sequence[float | None]) -> tuple[float | None, float | None]:
-    if values[0] is None:
-        return None, None
+def _spread(values: Sequence[float]) -> tuple[float, float | None]:
     return mean(values), stdev(values) if len(values) > 1 else None
+
+
+def overview(boards: Mapping[str, Mapping]) -> list[dict]:
+    """The methods that every target's leaderboard has, by their mean score over the targets.
+
+    Returns:
+        `name`; `score`, mean and spread over the seeds that all targets have; `targets`: target -> forget gap, the
+        largest loss on another task and relearn gap (None without a retrained network), means over the seeds in dB.
+    """
+    by_target = [{row['name']: row for row in board['rows'] if row['kind'] == 'method'} for board in boards.values()]
+    found = []
+    for name in by_target[0]:
+        rows = [rows[name] for rows in by_target if name in rows]
+        seeds = [seed for seed in rows[0]['seeds'] if all(seed in row['seeds'] for row in rows)]
+        if len(rows) == len(boards) and seeds:
+            scores = [mean(row['scores'][row['seeds'].index(seed)] for row in rows) for seed in seeds]
+            found.append({'name': name, 'score': _spread(scores), 'targets': {
+                target: (row['forget_gap'][0], max(loss for loss, _ in row['retain_loss'].values()),
+                         row['relearn_gap'][0]) for target, row in zip(boards, rows)}})
+    return sorted(found, key=lambda entry: (entry['score'][0], entry['name']))
+
+
+def overview_cells(boards: Mapping[str, Mapping]) -> list[list[str]]:
+    """The overview as it is shown, the heading first."""
+    lines = [['#', 'method', *(f'forget {target}, dB' for target in boards), 'score, dB']]
+    for rank, entry in enumerate(overview(boards), start=1):
+        lines.append([str(rank), entry['name'], *(
+            ' / '.join(_shown((number, None), form) for number, form in zip(numbers, ('+.2f', '+.2f', '.2f')))
+            for numbers in entry['targets'].values()), _shown(entry['score'], '.2f')])
+    return lines
 
 
 def caption(board: Mapping) -> str:
@@ -135,9 +178,9 @@ def measured(summary: Mapping) -> list[tuple[str, str]]:
         ('forget gap', 'how far the PSNR on the forget test set lies outside the range of the retrained networks'),
         ('loss', 'PSNR of the original less that of the unlearned network, on the other tasks'),
         ('relearn gap', f'fine-tuning on {relearn["pairs"]} forget pairs (Adam, {relearn["lr"]:g}), the largest lead '
-                        f'over the best retrained network at equal steps, of {steps}; mean of '
-                        f'{relearn.get("draws", 1)} draws of pairs and patches'),
-        ('time', 'wall time of unlearning, on one thread or on the GPU'),
+                        f'over the best retrained network at equal steps, of {steps}, in the mean over seeds; each seed '
+                        'has pairs and patches of its own, the same for every network'),
+        ('time', 'processor time of unlearning, of one thread'),
         ('retraining', f'steps times batch, as a share of the {retraining["steps"]:,} steps of {retraining["batch"]} '
                        'that retraining takes'),
         ('memory', 'peak of the process while unlearning, or of the GPU'),
@@ -183,11 +226,16 @@ def markdown(board: Mapping) -> str:
     """The table of one target with its caption, aligned for a terminal too."""
     head = ['#', 'method', *(f'{name}, {unit}' for name, unit in columns(board))]
     lines = [head, *([rank, row['name'], *cells_of(row)] for rank, row in ranked(board['rows']))]
-    wide = [max(3, *(len(line[i]) for line in lines)) for i in range(len(head))]
+    failures = [f'\nDid not finish: {failure}' for failure in board['failures']]
+    return '\n'.join([caption(board), '', *aligned(lines), *failures])
+
+
+def aligned(lines: Sequence[Sequence[str]]) -> list[str]:
+    """A Markdown table, heading first, its second column to the left and the others to the right."""
+    wide = [max(3, *(len(line[i]) for line in lines)) for i in range(len(lines[0]))]
     text = [_line(line, wide) for line in lines]
     text.insert(1, '|' + '|'.join(f' {"-" * (w - (i != 1))}{":" if i != 1 else ""} ' for i, w in enumerate(wide)) + '|')
-    failures = [f'\nDid not finish: {failure}' for failure in board['failures']]
-    return '\n'.join([caption(board), '', *text, *failures])
+    return text
 
 
 def _line(cells: Sequence[str], wide: Sequence[int]) -> str:

@@ -7,7 +7,7 @@ from statistics import mean
 
 from basicsr_unlearn.charts import signed
 from basicsr_unlearn.drawing import fill
-from basicsr_unlearn.leaderboard import caption, cells_of, columns, measured, ranked
+from basicsr_unlearn.leaderboard import OVERVIEW, caption, cells_of, columns, measured, overview_cells, ranked
 
 WIDTH, HEIGHT = 760, 460  # of the picture, in its own units
 LEFT, RIGHT, TOP, BOTTOM = 46, 14, 30, 46
@@ -26,7 +26,7 @@ def write_page(path: str | Path, summary: Mapping, option_text: str) -> None:
         option_text: the benchmark file, shown at the end.
     """
     fill(path, Path(__file__).parent / 'leaderboard.html',
-         title=escape(f'Unlearning benchmark {summary["name"]}'), top=_top(summary),
+         title=escape(f'Unlearning benchmark {summary["name"]}'), top=_top(summary) + _overview(summary['targets']),
          boards=''.join(_board(board) for board in summary['targets'].values()), measured=_legend(summary),
          option_text=escape(option_text))
 
@@ -45,6 +45,19 @@ def _top(summary: Mapping) -> str:
     return (f'<header><h1>Unlearning benchmark: {escape(summary["name"])}</h1><p class="muted">{facts}. First of each '
             f'target, with the score, which is a distance from the retrained networks:</p>'
             f'<ul class="best">{"".join(best)}</ul></header>')
+
+
+def _overview(boards: Mapping[str, Mapping]) -> str:
+    """All targets in one table; '' for a single one, or while no method has all of them."""
+    head, *lines = overview_cells(boards) if len(boards) > 1 else [[]]
+    if not lines:
+        return ''
+    titles = ''.join(f'<th scope="col">{escape(name)}</th>' for name in head[1:])
+    rows = ''.join(f'<tr class="method"><th scope="row"><span class="rank">{rank}</span>{escape(name)}</th>'
+                   + ''.join(f'<td>{_cell(cell)}</td>' for cell in cells)
+                   + f'<td class="score">{_cell(score)}</td></tr>' for rank, name, *cells, score in lines)
+    return (f'<section><h2>All targets</h2><p>{escape(OVERVIEW)}</p><div class="scroll"><table><thead><tr>{titles}</tr>'
+            f'</thead><tbody>{rows}</tbody></table></div></section>')
 
 
 def _legend(summary: Mapping) -> str:

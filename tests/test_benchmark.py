@@ -15,7 +15,8 @@ from basicsr_unlearn.archs.nafnet_arch import NAFNet
 from basicsr_unlearn.benchmark_cell import run_job
 from basicsr_unlearn.benchmark_plan import jobs_of, read_benchmark
 from basicsr_unlearn.entry import guarded
-from basicsr_unlearn.leaderboard import caption, forget_gap, markdown, reference_of, target_board
+from basicsr_unlearn.leaderboard import (caption, forget_gap, markdown, overview, overview_cells, reference_of,
+                                         target_board)
 from basicsr_unlearn.leaderboard_page import GOAL_LOSS, LETTER, LINE, RADIUS, label_places, write_page
 
 NETWORK = {'width': 4, 'enc_blk_nums': [1], 'middle_blk_num': 1, 'dec_blk_nums': [1]}
@@ -126,7 +127,7 @@ def test_records_and_leaderboard_hold_what_was_done(job, started):
     record = json.loads((RESULTS / 'cells' / 'haze_ascent_seed3.json').read_text())
     assert record['run']['steps'] == 1 and record['run']['batch'] == 2 and record['run']['memory_mb'] > 0
     assert {name: len(images) for name, images in record['scores'].items()} == {'haze': 9, 'noise': 9}
-    assert list(record['relearn']) == ['1', '2']
+    assert list(record['relearn']) == ['3'] and list(record['relearn']['3']) == ['1', '2']
     option_file = RESULTS / 'options' / 'haze_ascent_seed3.yml'
     opt = yaml.safe_load(option_file.read_text().split('\n', 1)[1])
     assert opt['manual_seed'] == 3 and opt['train']['forget_opt']['bound'] == 'none'  # the preset, spelt out
@@ -168,7 +169,7 @@ def test_a_record_can_stand_for_a_retrained_network(job, started, capsys):
     assert run() == 2 and 'shipped.json was measured on other test sets' in capsys.readouterr().err
 
 
-def test_relearning_is_the_mean_over_draws_of_other_pairs(job, monkeypatch):
+def test_each_seed_relearns_from_pairs_of_its_own_equal_for_all_networks(job, monkeypatch):
     seen = []
 
     def relearn(net, pairs, steps, lr, patch, measure, seed):
@@ -176,16 +177,18 @@ def test_relearning_is_the_mean_over_draws_of_other_pairs(job, monkeypatch):
         return {step: step + seed for step in steps}
 
     monkeypatch.setattr(benchmark_cell, 'relearn', relearn)
-    write({**BENCHMARK, 'relearn': {**BENCHMARK['relearn'], 'draws': 3, 'images': 1}})
-    plan = jobs_of(read_benchmark('tiny.yml'), 'haze')[0]
-    assert run_job(json.loads(json.dumps(plan))) == 0
-    record = json.loads(Path(plan['out']).read_text())
-    assert record['relearn'] == {'1': 2, '2': 3}
-    assert [(seed, len(pairs)) for seed, pairs, _ in seen] == [(0, 2), (1, 2), (2, 2)]
-    clean = [gt.sum().item() for _, pairs, _ in seen for _, gt in pairs]
-    assert len(set(clean)) == 6  # no pair is drawn twice
-    first = next(iter(record['scores']['haze'].values()))
-    assert seen[0][2] == pytest.approx(first, abs=1e-3)  # one image of nine is scored
+    write({**BENCHMARK, 'seeds': [0, 5], 'relearn': {**BENCHMARK['relearn'], 'images': 1}})
+    jobs = jobs_of(read_benchmark('tiny.yml'), 'haze')
+    for plan in (jobs[0], jobs[-1]):
+        assert run_job(json.loads(json.dumps(plan))) == 0
+    original, cell = (json.loads(Path(plan['out']).read_text()) for plan in (jobs[0], jobs[-1]))
+    assert original['relearn'] == {'0': {'1': 1, '2': 2}, '5': {'1': 6, '2': 7}}
+    assert cell['relearn'] == {'5': {'1': 6, '2': 7}}
+    assert [(seed, len(pairs)) for seed, pairs, _ in seen] == [(0, 2), (5, 2), (5, 2)]
+    first, second, of_cell = ([gt.sum().item() for _, gt in pairs] for _, pairs, _ in seen)
+    assert first != second == of_cell and len(set(first)) == 2
+    psnr = next(iter(original['scores']['haze'].values()))
+    assert seen[0][2] == pytest.approx(psnr, abs=1e-3)  # one image of nine is scored
 
 
 def test_one_process_measures_one_network(job):
@@ -243,20 +246,21 @@ def test_a_target_that_is_not_asked_for_may_lack_its_network(job, started):
 
 # ---------------------------------------------------------------- the numbers
 
-def record(name: str, haze: float, rain: float, noise: float, relearn: tuple, seed: int = 0, **more) -> dict:
-    """Scores of two images a set, 1 dB above and below the given mean."""
+def record(name: str, haze: float, rain: float, noise: float, *relearn: tuple, seed: int = 0, **more) -> dict:
+    """Scores of two images a set, 1 dB above and below the given mean; `relearn` from `seed` on."""
     scores = {task: {'a': psnr - 1, 'b': psnr + 1} for task, psnr in (('haze', haze), ('rain', rain), ('noise', noise))}
-    return {'name': name, 'seed': seed, 'scores': scores, 'relearn': dict(zip(('10', '25'), relearn)),
+    return {'name': name, 'seed': seed, 'scores': scores, 'relearn': {
+        str(seed + i): dict(zip(('10', '25'), curve)) for i, curve in enumerate(relearn)},
             'run': {'steps': 200, 'batch': 8, 'seconds': 30 + seed, 'memory_mb': 700}, **more}
 
 
-ORIGINAL = {**record('original', 20, 30, 28, (20, 20)),
+ORIGINAL = {**record('original', 20, 30, 28, (20, 20), (20, 21)),
             'identity': {task: {'a': psnr, 'b': psnr} for task, psnr in (('haze', 9.5), ('rain', 20), ('noise', 19))}}
-RETRAINED = [record('', 10, 31, 28.5, (15, 16)), record('', 11, 31.5, 29, (14, 17))]
+RETRAINED = [record('', 10, 31, 28.5, (15, 16), (16, 16)), record('', 11, 31.5, 29, (14, 17), (17, 18))]
 CELLS_BY_HAND = [
     record('over', 8, 30, 28, (10, 10)),
     record('good', 10.5, 29.8, 28.2, (15.5, 16), seed=0),
-    record('good', 11.5, 29.6, 28.0, (14, 17), seed=1),
+    record('good', 11.5, 29.6, 28.0, (16, 17), seed=1),
     {'name': 'broken', 'seed': 2, 'error': 'It has <diverged>.'},
 ]
 
@@ -274,14 +278,16 @@ def test_numbers_of_the_leaderboard():
     assert good['forget_gap'] == pytest.approx((0.25, 0.125**0.5))
     assert good['retain_loss']['rain'] == pytest.approx((0.3, 0.02**0.5))
     assert good['retain_loss']['noise'] == pytest.approx((-0.1, 0.02**0.5))
-    # the best retrained curve is 15, 17: seed 0 leads by 0.5 at step 10, seed 1 nowhere
-    assert good['relearn_gap'] == pytest.approx((0.25, 0.125**0.5))
+    # at step 10 both retrained networks have 15.5 in the mean, the first counts: 15, 16; at 25 the second: 17, 18
+    assert good['lead'] == {'10': pytest.approx((0.25, 0.125**0.5)), '25': pytest.approx((-1, 0))}
+    assert good['relearn_gap'] == good['lead']['10']
     # seed 0: 0 + (0.2 + 0)/2 + 0.5; seed 1: 0.5 + (0.4 + 0)/2 + 0
     assert good['score'] == pytest.approx(((0.6 + 0.7) / 2, 0.005**0.5))
     assert (good['share'], good['seconds'], good['seeds']) == (pytest.approx(0.01), 30.5, [0, 1])
     assert over['forget_gap'] == (-2, None) and over['score'] == (2, None) and over['relearn_gap'] == (0, None)
-    assert original['forget_gap'][0] == 9 and original['relearn_gap'][0] == 5 and original['score'][0] == 14
+    assert original['forget_gap'][0] == 9 and original['relearn_gap'][0] == 4.5 and original['score'][0] == 13.5
     assert retrained['networks'] == 2 and retrained['forget_gap'] == (0, 0) and retrained['score'] == (0, 0)
+    assert retrained['relearn_gap'][0] == 0
     assert retrained['retain_loss']['rain'][0] == -1.25
     assert board['failures'] == ['broken, seed 2: It has <diverged>.']
 
@@ -308,6 +314,23 @@ def test_the_markdown_table_is_whole():
     assert good == ['1', 'good', '11.00 ± 0.71', '+0.25 ± 0.35', '+0.30 ± 0.14', '-0.10 ± 0.14', '0.25 ± 0.35',
                     '0.65 ± 0.07', '30', '1', '700']
     assert lines[-1] == 'Did not finish: broken, seed 2: It has <diverged>.'
+
+
+def test_the_overview_has_the_methods_and_seeds_that_all_targets_have(tmp_path):
+    alone = [*CELLS_BY_HAND, record('alone', 10, 30, 28, (15, 16))]
+    later = target_board('haze', ORIGINAL, RETRAINED[:1], CELLS_BY_HAND[1:2], 20000 * 8)  # seed 0 of good
+    boards = {'haze': target_board('haze', ORIGINAL, RETRAINED, alone, 20000 * 8), 'later': later}
+    (good,) = overview(boards)
+    # seed 0: 0.6, see above; later: 0.5 from the one network, 0.1 lost, 0.5 ahead
+    assert good['name'] == 'good' and good['score'] == (pytest.approx((0.6 + 1.1) / 2), None)
+    assert good['targets']['haze'] == pytest.approx((0.25, 0.3, 0.25))
+    assert overview_cells(boards) == [['#', 'method', 'forget haze, dB', 'forget later, dB', 'score, dB'],
+                                      ['1', 'good', '+0.25 / +0.30 / 0.25', '+0.50 / +0.20 / 0.50', '0.85']]
+    assert 'All targets' in page(tmp_path, boards)[1].text
+    assert 'All targets' not in page(tmp_path, {'haze': later})[1].text
+    both = overview({'haze': by_hand(), 'again': by_hand()})
+    assert [entry['name'] for entry in both] == ['good', 'over']
+    assert both[0]['score'] == pytest.approx((0.65, 0.005**0.5))
 
 
 class Page(HTMLParser):
@@ -339,7 +362,8 @@ def test_the_page_needs_nothing_from_elsewhere_and_shows_every_number(tmp_path):
     text, shown = page(tmp_path, {'haze': by_hand(), 'haze again': renamed})
     assert not any('src' in attributes or 'href' in attributes or tag == 'script' for tag, attributes in shown.tags)
     assert not re.search(r'url\(|@import|https?://|\$\w', text)
-    assert [tag for tag, _ in shown.tags].count('svg') == [tag for tag, _ in shown.tags].count('table') == 2
+    tags = [tag for tag, _ in shown.tags]
+    assert tags.count('svg') == 2 and tags.count('table') == 3  # one of all targets
     for expected in ('Forgetting haze', '<b>evil', '11.00 ± 0.71', 'It has <diverged>.', '20,000 steps of 8',
                      '# <& "quoted">'):
         assert expected in shown.text, expected
