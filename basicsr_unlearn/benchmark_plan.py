@@ -28,16 +28,19 @@ TOP = {
     'methods!': LIST,        # names of presets, or METHOD
     'seeds!': LIST,
     'total_iter!': whole(),  # steps of a method that does not say its own
-    'test!': MAPPING,        # name -> data set; the one named as the target is its forget set, the others retain sets
+    'test!': MAPPING,        # name -> data set; the one named as the target is its forget set
     'relearn!': {'pairs!': whole(), 'images': or_empty(whole()), 'steps!': LIST,
                  'lr!': number(above=0)},
     'retraining!': {'steps!': whole(), 'batch!': whole()},  # what a retrained network costs
     'jobs': whole(),
 }
-TARGET = {'forget!': LIST, 'retain': LIST, 'retain_degradations': LIST,  # as in datasets.train
+TARGET = {'forget!': LIST, 'retain': LIST, 'retain_degradations': LIST,  # as in datasets.train; the latter where a
+          # method has no retain data, made from the forget pairs' clean images
+          'keep': LIST,      # names of the test sets that shall be kept; all others if left out
           'relearn!': LIST,  # paired data sets whose pairs the skill is learned again from
           'retrained': LIST}  # checkpoints, or records of this command as .json
-METHOD = {'method!': TEXT, 'label': TEXT, 'total_iter': whole(), 'train': MAPPING}
+METHOD = {'method!': TEXT, 'label': TEXT, 'total_iter': whole(), 'train': MAPPING,
+          'data': MAPPING}  # in place of what datasets.train would be; `retain: ~` takes the retain data away
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,10 @@ def read_benchmark(path: str, quick: bool = False) -> Benchmark:
         for key in ('forget', 'relearn'):
             if not block[key]:
                 raise OptionError(f'targets.{name}.{key} is an empty list: give at least one data set.')
+        for kept in block.get('keep') or ():
+            if kept not in opt['test'] or kept == name:
+                raise OptionError(f'targets.{name}.keep has {kept}, which is no other test set; use '
+                                  f'{", ".join(key for key in opt["test"] if key != name)}.')
     if len(opt['test']) < 2:
         raise OptionError('test has a single set: add one of what shall be kept.')
     for key, values, low in (('seeds', opt['seeds'], 0), ('relearn.steps', opt['relearn']['steps'], 1)):
@@ -142,9 +149,12 @@ def run_options(benchmark: Benchmark, target: str, label: str, seed: int) -> dic
     base, block, method = benchmark.base, benchmark.targets[target], benchmark.methods[label]
     sources = ('forget', 'retain', 'retain_from', 'retain_degradations')
     data = {key: value for key, value in base['datasets']['train'].items() if key not in sources}
-    data |= {key: block[key] for key in sources if block.get(key)}
-    if block.get('retain_degradations'):
+    data |= {key: block[key] for key in sources if block.get(key)} | method.get('data', {})
+    if data.get('retain'):
+        data.pop('retain_degradations', None)
+    elif data.get('retain_degradations'):
         data['retain_from'] = 'forget_gt'
+    data = {key: value for key, value in data.items() if value is not None}
     train = {'method': method['method'], **method.get('train', {}), 'total_iter': method['total_iter']}
     train = expand_method({'train': train})['train']
     train.setdefault('warmup_iter', base['train'].get('warmup_iter', -1))
@@ -199,9 +209,10 @@ def _measure(benchmark: Benchmark, target: str, seeds: Sequence[int]) -> dict:
     """How a network is judged, as `benchmark_cell.measurements` takes it; `seeds` are of relearning."""
     base = benchmark.base
     scale = base.get('scale', 1)
+    kept = benchmark.targets[target].get('keep') or [name for name in benchmark.test if name != target]
     return json.loads(json.dumps({  # plain dicts and lists, as they are read back from a record
         'forget': target, 'metric': measures(base)['psnr'], 'images': benchmark.images,
-        'test': {name: {**block, 'name': name, 'scale': scale} for name, block in benchmark.test.items()},
+        'test': {name: {**benchmark.test[name], 'name': name, 'scale': scale} for name in (target, *kept)},
         'relearning': {**benchmark.relearn, 'seeds': seeds, 'patch': base['datasets']['train'].get('gt_size') or 64,
                        'blocks': [{'name': 'relearn', **block, 'scale': scale}
                                   for block in benchmark.targets[target]['relearn']]}}))

@@ -178,8 +178,8 @@ def measured(summary: Mapping) -> list[tuple[str, str]]:
         ('forget gap', 'how far the PSNR on the forget test set lies outside the range of the retrained networks'),
         ('loss', 'PSNR of the original less that of the unlearned network, on the other tasks'),
         ('relearn gap', f'fine-tuning on {relearn["pairs"]} forget pairs (Adam, {relearn["lr"]:g}), the largest lead '
-                        f'over the best retrained network at equal steps, of {steps}, in the mean over seeds; each seed '
-                        'has pairs and patches of its own, the same for every network'),
+                        f'over the best retrained network at equal steps, of {steps}, in the mean over seeds; each '
+                        'seed has pairs and patches of its own, the same for every network'),
         ('time', 'processor time of unlearning, of one thread'),
         ('retraining', f'steps times batch, as a share of the {retraining["steps"]:,} steps of {retraining["batch"]} '
                        'that retraining takes'),

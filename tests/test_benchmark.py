@@ -13,7 +13,7 @@ import yaml
 from basicsr_unlearn import benchmark, benchmark_cell, cli
 from basicsr_unlearn.archs.nafnet_arch import NAFNet
 from basicsr_unlearn.benchmark_cell import run_job
-from basicsr_unlearn.benchmark_plan import jobs_of, read_benchmark
+from basicsr_unlearn.benchmark_plan import check_selected, jobs_of, read_benchmark, run_options
 from basicsr_unlearn.entry import guarded
 from basicsr_unlearn.leaderboard import (caption, forget_gap, markdown, overview, overview_cells, reference_of,
                                          target_board)
@@ -213,6 +213,9 @@ def test_one_process_measures_one_network(job):
     ('targets.haze.relearn', [{**degraded('haze'), 'dataroot_gt': 'small'}], 'smaller than the training patch'),
     ('test.noise.dataroot_gt', 'nowhere', 'Target haze: '),
     ('test', {'haze': degraded('haze')}, 'test has a single set'),
+    ('targets.haze.keep', ['haze'], 'targets.haze.keep has haze, which is no other test set; use noise.'),
+    ('methods', [{'method': 'calibrated', 'data': {'batch_size': 4}}],
+     'Method calibrated, target haze: datasets.train.batch_size is no option'),
     ('seeds', [1, 0], 'seeds is [1, 0], not a list of whole numbers from 0'),
     ('relearn.step', [1], 'relearn.step is no option: did you mean relearn.steps?'),
     ('base', 'gone.yml', 'base gone.yml does not exist'),
@@ -235,6 +238,21 @@ def test_bad_input_is_one_sentence_before_anything_runs(job, started, photos, ca
 def test_wrong_flags_are_one_sentence(job, started, capsys, flags, sentence):
     assert run(*flags) == 2
     assert sentence in capsys.readouterr().err and started == []
+
+
+def test_a_method_may_go_without_retain_data_and_a_target_keep_some_of_the_sets(job):
+    noise = {**degraded('gaussian_noise'), 'name': 'noisy'}
+    write({**BENCHMARK, 'targets': {'haze': {**TARGET, 'retain': [noise], 'keep': ['rain']}},
+           'test': {**BENCHMARK['test'], 'rain': degraded('rain_streaks')},
+           'methods': ['calibrated', {'method': 'calibrated', 'label': 'free',
+                                      'data': {'retain': None, 'batch_size_per_gpu': 1}}]})
+    plan = read_benchmark('tiny.yml')
+    with_data, free = (run_options(plan, 'haze', name, 0)['datasets']['train'] for name in ('calibrated', 'free'))
+    assert with_data['retain'] == [noise] and 'retain_degradations' not in with_data
+    assert free['retain_degradations'] == TARGET['retain_degradations'] and free['retain_from'] == 'forget_gt'
+    assert 'retain' not in free and (with_data['batch_size_per_gpu'], free['batch_size_per_gpu']) == (2, 1)
+    assert list(jobs_of(plan, 'haze')[0]['measure']['test']) == ['haze', 'rain']
+    check_selected(plan, ['haze'], ['calibrated', 'free'])
 
 
 def test_a_target_that_is_not_asked_for_may_lack_its_network(job, started):
