@@ -24,12 +24,13 @@ TOP = {
     'plugin': OPEN,
     'name!': TEXT,
     'base!': TEXT,           # an unlearning option file: network, original, training data settings, schedule
+    'data': MAPPING,         # in place of what its datasets.train says
     'targets!': MAPPING,     # name of a test set -> TARGET
     'methods!': LIST,        # names of presets, or METHOD
     'seeds!': LIST,
     'total_iter!': whole(),  # steps of a method that does not say its own
     'test!': MAPPING,        # name -> data set; the one named as the target is its forget set
-    'relearn!': {'pairs!': whole(), 'images': or_empty(whole()), 'steps!': LIST,
+    'relearn!': {'pairs!': whole(), 'patch': whole(), 'images': or_empty(whole()), 'steps!': LIST,
                  'lr!': number(above=0)},
     'retraining!': {'steps!': whole(), 'batch!': whole()},  # what a retrained network costs
     'jobs': whole(),
@@ -74,6 +75,7 @@ def read_benchmark(path: str, quick: bool = False) -> Benchmark:
     opt = load_option_file(str(file))
     check_section(opt, TOP, '')
     base = _read_base(opt['base'])
+    base['datasets']['train'] |= opt.get('data', {})
     for name, block in opt['test'].items():
         check_dataset(block, f'test.{name}')
     for name, block in opt['targets'].items():
@@ -213,7 +215,7 @@ def _measure(benchmark: Benchmark, target: str, seeds: Sequence[int]) -> dict:
     return json.loads(json.dumps({  # plain dicts and lists, as they are read back from a record
         'forget': target, 'metric': measures(base)['psnr'], 'images': benchmark.images,
         'test': {name: {**benchmark.test[name], 'name': name, 'scale': scale} for name in (target, *kept)},
-        'relearning': {**benchmark.relearn, 'seeds': seeds, 'patch': base['datasets']['train'].get('gt_size') or 64,
+        'relearning': {'patch': base['datasets']['train'].get('gt_size') or 64, **benchmark.relearn, 'seeds': seeds,
                        'blocks': [{'name': 'relearn', **block, 'scale': scale}
                                   for block in benchmark.targets[target]['relearn']]}}))
 

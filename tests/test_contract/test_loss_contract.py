@@ -32,6 +32,7 @@ CASES = {
                               ({'attack': {'type': 'carried', 'eps': 0.05}}, True),
                               ({'attack': {**PGD, 'network': 'teacher'}, 'target': 'teacher'}, True)],
     'PerturbedRetainLoss': [({}, True)],
+    'RelearningResistanceLoss': [({}, False), ({'criterion': 'charbonnier', 'steps': 1}, False)],
     'ContrastLoss': [({}, False)],
 }
 NO_PRESET = {'ContrastLoss': 'trains AirNet from the start; nothing is unlearned by it'}
