@@ -177,9 +177,9 @@ def measured(summary: Mapping) -> list[tuple[str, str]]:
         ('score', SCORE),
         ('forget gap', 'how far the PSNR on the forget test set lies outside the range of the retrained networks'),
         ('loss', 'PSNR of the original less that of the unlearned network, on the other tasks'),
-        ('relearn gap', f'fine-tuning on {relearn["pairs"]} forget pairs (Adam, {relearn["lr"]:g}), the largest lead '
-                        f'over the best retrained network at equal steps, of {steps}, in the mean over seeds; each '
-                        'seed has pairs and patches of its own, the same for every network'),
+        ('lead, relearn gap', f'fine-tuning on {relearn["pairs"]} forget pairs (Adam, {relearn["lr"]:g}), the lead '
+                              f'over the best retrained network after {steps} steps, in the mean over seeds, and the '
+                              'largest of them; each seed has pairs and patches of its own, the same for every network'),
         ('time', 'processor time of unlearning, of one thread'),
         ('retraining', f'steps times batch, as a share of the {retraining["steps"]:,} steps of {retraining["batch"]} '
                        'that retraining takes'),
@@ -190,7 +190,9 @@ def measured(summary: Mapping) -> list[tuple[str, str]]:
 def columns(board: Mapping) -> list[tuple[str, str]]:
     """Heading and unit of each column of the table, after rank and name."""
     tasks = [task for task in board['original'] if task != board['target']]
-    return [('forget PSNR', 'dB'), ('forget gap', 'dB'), *((f'{task} loss', 'dB') for task in tasks),
+    steps = ' / '.join(board['rows'][0]['lead'])
+    lead = [(f'lead after {steps} steps', 'dB')] if steps else []
+    return [('forget PSNR', 'dB'), ('forget gap', 'dB'), *((f'{task} loss', 'dB') for task in tasks), *lead,
             ('relearn gap', 'dB'), ('score', 'dB'), ('time', 's'), ('retraining', '%'), ('memory', 'MB')]
 
 
@@ -198,6 +200,7 @@ def cells_of(row: Mapping) -> list[str]:
     """The row's numbers as they are shown, in the order of `columns`."""
     shown = [_shown(row['forget_psnr'], '.2f'), _shown(row['forget_gap'], '+.2f'),
              *(_shown(loss, '+.2f') for loss in row['retain_loss'].values()),
+             *([' / '.join(_shown((lead, None), '+.2f') for lead, _ in row['lead'].values())] if row['lead'] else []),
              _shown(row['relearn_gap'], '.2f'), _shown(row['score'], '.2f')]
     if row['kind'] != 'method':
         return [*shown, '', '100' if row['kind'] == 'retrained' else '', '']

@@ -329,8 +329,8 @@ def test_the_markdown_table_is_whole():
     table = [line for line in lines if line.startswith('|')]
     assert len(table) == 2 + 4 and len({line.count('|') for line in table}) == len({len(line) for line in table}) == 1
     good = [cell.strip() for cell in next(line for line in table if 'good' in line).strip('|').split('|')]
-    assert good == ['1', 'good', '11.00 ± 0.71', '+0.25 ± 0.35', '+0.30 ± 0.14', '-0.10 ± 0.14', '0.25 ± 0.35',
-                    '0.65 ± 0.07', '30', '1', '700']
+    assert good == ['1', 'good', '11.00 ± 0.71', '+0.25 ± 0.35', '+0.30 ± 0.14', '-0.10 ± 0.14',
+                    '+0.25 / -1.00', '0.25 ± 0.35', '0.65 ± 0.07', '30', '1', '700']
     assert lines[-1] == 'Did not finish: broken, seed 2: It has <diverged>.'
 
 
