@@ -38,7 +38,7 @@ class RelearningResistanceLoss(nn.Module):
     needs_gt = True
     needs_teacher = False
 
-    def __init__(self, criterion: Criterion = 'l1', steps: int = 150, lr: float = 5e-4,
+    def __init__(self, criterion: Criterion = 'l1', steps: int = 200, lr: float = 1e-3,
                  loss_weight: float = 1.0) -> None:
         super().__init__()
         check_criterion(criterion)
