@@ -51,11 +51,14 @@ def _main(argv: list[str] | None) -> int:
     jobs = [job for target in only['target'] for job in jobs_of(benchmark, target) if wanted(job['record'], only)]
     missing = [job for job in jobs if finished(job) is None]
     print(f'{len(jobs)} networks to measure, {len(jobs) - len(missing)} of them done.', flush=True)
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C, so that no cell is left running
     try:
         failed = run_jobs(missing, args.jobs or benchmark.jobs, benchmark.out / 'logs')
     except KeyboardInterrupt:
         print('Interrupted: the same command goes on with what is missing.', file=sys.stderr, flush=True)
         failed = None
+    finally:
+        signal.signal(signal.SIGTERM, before)
     boards = {target: board for target in benchmark.targets if (board := board_of(benchmark, target)) is not None}
     if boards:
         paths = write_boards(benchmark, boards)

@@ -1,6 +1,9 @@
 """The benchmark: what is run, what is kept, and the numbers of the leaderboard."""
 import json
+import os
 import re
+import signal
+import subprocess
 from contextlib import redirect_stderr
 from html.parser import HTMLParser
 from math import asinh
@@ -152,6 +155,27 @@ def test_a_cell_that_fails_is_recorded_and_tried_again(job, started, capsys):
     assert len(board['failures']) == 1 and board['failures'][0].startswith('broken, seed 0: Loss or gradient')
     started.clear()
     assert run('--quick') == 1 and started == ['haze_broken_seed0']
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_benchmark_leaves_no_cell_running_and_goes_on(job, started, monkeypatch, capsys, number):
+    begun = []
+
+    def start(job: dict, log: Path, running: set) -> int:
+        process = subprocess.Popen(['sleep', '60'])
+        running.add(process)
+        begun.append(process)
+        os.kill(os.getpid(), number)
+        return process.wait()
+
+    before = signal.getsignal(signal.SIGTERM)
+    with monkeypatch.context() as patch:
+        patch.setattr(benchmark, 'start', start)
+        assert run('--quick', '--jobs', '1') == 130
+    assert 'Interrupted: the same command goes on' in capsys.readouterr().err
+    assert begun and all(process.poll() is not None for process in begun)
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert run('--quick') == 0 and started == CELLS
 
 
 def test_a_record_can_stand_for_a_retrained_network(job, started, capsys):
