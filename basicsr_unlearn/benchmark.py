@@ -17,8 +17,16 @@ from basicsr_unlearn.benchmark_plan import Benchmark, check_selected, jobs_of, r
 from basicsr_unlearn.entry import INTERRUPTED, Parser, guarded
 from basicsr_unlearn.errors import OptionError, UnlearnError
 from basicsr_unlearn.files import write_json
-from basicsr_unlearn.leaderboard import (OVERVIEW, SCORE, aligned, markdown, mean_psnr, measured, overview_cells,
-                                         target_board)
+from basicsr_unlearn.leaderboard import (
+    OVERVIEW,
+    SCORE,
+    aligned,
+    markdown,
+    mean_psnr,
+    measured,
+    overview_cells,
+    target_board,
+)
 from basicsr_unlearn.leaderboard_page import write_page
 from basicsr_unlearn.version import __version__
 

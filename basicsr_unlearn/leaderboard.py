@@ -179,7 +179,7 @@ def measured(summary: Mapping) -> list[tuple[str, str]]:
         ('loss', 'PSNR of the original less that of the unlearned network, on the other tasks'),
         ('lead, relearn gap', f'fine-tuning on {relearn["pairs"]} forget pairs (Adam, {relearn["lr"]:g}), the lead '
                               f'over the best retrained network after {steps} steps, in the mean over seeds, and the '
-                              'largest of them; each seed has pairs and patches of its own, the same for every network'),
+                              'largest; each seed has pairs and patches of its own, the same for every network'),
         ('time', 'processor time of unlearning, of one thread'),
         ('retraining', f'steps times batch, as a share of the {retraining["steps"]:,} steps of {retraining["batch"]} '
                        'that retraining takes'),

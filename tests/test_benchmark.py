@@ -18,8 +18,15 @@ from basicsr_unlearn.archs.nafnet_arch import NAFNet
 from basicsr_unlearn.benchmark_cell import run_job
 from basicsr_unlearn.benchmark_plan import check_selected, jobs_of, read_benchmark, run_options
 from basicsr_unlearn.entry import guarded
-from basicsr_unlearn.leaderboard import (caption, forget_gap, markdown, overview, overview_cells, reference_of,
-                                         target_board)
+from basicsr_unlearn.leaderboard import (
+    caption,
+    forget_gap,
+    markdown,
+    overview,
+    overview_cells,
+    reference_of,
+    target_board,
+)
 from basicsr_unlearn.leaderboard_page import GOAL_LOSS, LETTER, LINE, RADIUS, label_places, write_page
 
 NETWORK = {'width': 4, 'enc_blk_nums': [1], 'middle_blk_num': 1, 'dec_blk_nums': [1]}
