@@ -58,7 +58,7 @@ def unlearn(option_file: str, options: dict) -> dict | int:
     """Train with these options, which are written to `option_file`, unless a run of their name is there and complete.
 
     Returns:
-        checkpoint, steps, batch (patches of a stream), seconds (of the processor, which other work beside this does not
+        checkpoint, steps, batch (patches of a stream), seconds (of the processor, which other work beside this hardly
         add to) and memory in MB; or the exit code of a training that failed.
     """
     folder = Path('experiments', options['name'])
