@@ -115,8 +115,8 @@ def run_jobs(jobs: Sequence[Mapping], side_by_side: int, logs: Path) -> int:
     """Run jobs in processes of one thread each, a line on the terminal for each that ends; how many failed."""
     begin, done, failed, running = time.perf_counter(), 0, 0, set()
     pool = ThreadPoolExecutor(side_by_side)
-    futures = {pool.submit(run_one, job, logs, running): job for job in jobs}
     try:
+        futures = {pool.submit(run_one, job, logs, running): job for job in jobs}
         for future in as_completed(futures):
             job, error = futures[future], future.result()
             done, failed = done + 1, failed + (error is not None)

@@ -41,7 +41,8 @@ TARGET = {'forget!': LIST, 'retain': LIST, 'retain_degradations': LIST,  # as in
           'relearn!': LIST,  # paired data sets whose pairs the skill is learned again from
           'retrained': LIST}  # checkpoints, or records of this command as .json
 METHOD = {'method!': TEXT, 'label': TEXT, 'total_iter': whole(), 'train': MAPPING,
-          'data': MAPPING}  # in place of what datasets.train would be; `retain: ~` takes the retain data away
+          'data': MAPPING,   # in place of what datasets.train would be; `retain: ~` takes the retain data away
+          'targets': LIST}   # for these alone
 
 
 @dataclass(frozen=True)
@@ -131,6 +132,10 @@ def _methods(opt: Mapping) -> dict[str, dict]:
         _check_name(label, f'methods[{index}].label')
         if label in methods:
             raise OptionError(f"methods[{index}] is called '{label}' like another one: give it a label.")
+        for target in block.get('targets', ()):
+            if target not in opt['targets']:
+                raise OptionError(f'methods[{index}].targets has {target}, which is no target; use '
+                                  f'{", ".join(opt["targets"])}.')
         methods[label] = {'total_iter': opt['total_iter'], **block}
     if not methods:
         raise OptionError('methods is an empty list: name at least one; basicsr-unlearn methods lists them.')
@@ -140,6 +145,11 @@ def _methods(opt: Mapping) -> dict[str, dict]:
 def _check_name(name: str, where: str) -> None:
     if not re.fullmatch(r'[\w.=-]+', str(name)):
         raise OptionError(f"{where} is '{name}', which is part of file names: use letters, digits, _, -, . and =.")
+
+
+def methods_of(benchmark: Benchmark, target: str) -> list[str]:
+    """Labels of the methods that are for this target, in the order of the file."""
+    return [label for label, block in benchmark.methods.items() if target in block.get('targets', benchmark.targets)]
 
 
 def run_options(benchmark: Benchmark, target: str, label: str, seed: int) -> dict:
@@ -197,7 +207,7 @@ def jobs_of(benchmark: Benchmark, target: str) -> list[dict]:
         jobs.append(job(f'references/{target}_retrained{index}.json', [_file_digest(path)],
                         {'kind': 'retrained', 'checkpoint': path}, checkpoint=path))
     for seed in benchmark.seeds:
-        for label in benchmark.methods:
+        for label in methods_of(benchmark, target):
             opt = run_options(benchmark, target, label, seed)
             run_key = _digest([__version__, opt, digest])
             cell = f'{target}_{label}_seed{seed}'
@@ -261,12 +271,16 @@ def check_selected(benchmark: Benchmark, targets: Sequence[str], methods: Sequen
         OptionError, DataError, CheckpointError: the first thing that would keep a cell from running.
     """
     for target in targets:
-        for label in methods:
+        chosen = [label for label in methods_of(benchmark, target) if label in methods]
+        if not chosen:
+            raise OptionError(f'Target {target} has none of the methods {", ".join(methods)}: name one of '
+                              f'{", ".join(methods_of(benchmark, target))}, or other targets.')
+        for label in chosen:
             try:
                 check_options({'name': 'x', **run_options(benchmark, target, label, benchmark.seeds[0])}, is_train=True)
             except OptionError as error:
                 raise OptionError(f'Method {label}, target {target}: {error}') from error
-        opt = run_options(benchmark, target, methods[0], benchmark.seeds[0])
+        opt = run_options(benchmark, target, chosen[0], benchmark.seeds[0])
         measure, size = _measure(benchmark, target, benchmark.seeds), opt['datasets']['train'].get('gt_size') or 64
         opt['datasets']['train'] |= {'phase': 'train', 'scale': opt['scale']}
         opt['datasets'] |= {f'val_{name}': {**block, 'phase': 'val'} for name, block in measure['test'].items()}

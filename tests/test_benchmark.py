@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import subprocess
+import time
 from contextlib import redirect_stderr
 from html.parser import HTMLParser
 from math import asinh
@@ -172,6 +173,7 @@ def test_an_interrupted_benchmark_leaves_no_cell_running_and_goes_on(job, starte
         process = subprocess.Popen(['sleep', '60'])
         running.add(process)
         begun.append(process)
+        time.sleep(1)  # all jobs are handed in by then
         os.kill(os.getpid(), number)
         return process.wait()
 
@@ -247,6 +249,8 @@ def test_one_process_measures_one_network(job):
     ('targets.haze.keep', ['haze'], 'targets.haze.keep has haze, which is no other test set; use noise.'),
     ('methods', [{'method': 'calibrated', 'data': {'batch_size': 4}}],
      'Method calibrated, target haze: datasets.train.batch_size is no option'),
+    ('methods', [{'method': 'calibrated', 'targets': ['snow']}], 'methods[0].targets has snow, which is no target; use '
+     'haze.'),
     ('seeds', [1, 0], 'seeds is [1, 0], not a list of whole numbers from 0'),
     ('relearn.step', [1], 'relearn.step is no option: did you mean relearn.steps?'),
     ('base', 'gone.yml', 'base gone.yml does not exist'),
@@ -284,6 +288,17 @@ def test_a_method_may_go_without_retain_data_and_a_target_keep_some_of_the_sets(
     assert 'retain' not in free and (with_data['batch_size_per_gpu'], free['batch_size_per_gpu']) == (2, 1)
     assert list(jobs_of(plan, 'haze')[0]['measure']['test']) == ['haze', 'rain']
     check_selected(plan, ['haze'], ['calibrated', 'free'])
+
+
+def test_a_method_may_be_for_some_targets_alone(job, started, capsys):
+    noise = {**TARGET, 'forget': [degraded('gaussian_noise')], 'relearn': [degraded('gaussian_noise')],
+             'retain_degradations': [{'degradations': [{'type': 'haze'}]}]}
+    write({**BENCHMARK, 'targets': {'haze': TARGET, 'noise': noise},
+           'methods': ['calibrated', {'method': 'calibrated', 'label': 'for_noise', 'targets': ['noise']}]})
+    assert run('--only', 'target=haze,method=for_noise') == 2
+    assert 'Target haze has none of the methods for_noise: name one of calibrated' in capsys.readouterr().err
+    assert run() == 0 and started[-3:] == ['noise_retrained0', 'noise_calibrated_seed0', 'noise_for_noise_seed0']
+    assert 'haze_for_noise_seed0' not in started and len(started) == 7
 
 
 def test_a_target_that_is_not_asked_for_may_lack_its_network(job, started):
