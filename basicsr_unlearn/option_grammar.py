@@ -95,7 +95,7 @@ TRAIN = {
         'mask_opt': Parts(MASKS),
         'edit_opt': Parts(EDITS),
         'evidence_batches': whole(),
-        'proxy_opt': {'iters': whole(0), 'lr': number(above=0), 'seed': whole(0)},
+        'proxy_opt': {'iters': whole(0), 'lr': number(above=0), 'seed': whole(0), 'edit_opt': Parts(EDITS)},
         'phases': LIST,
         'dual_opt': {'retain_budget': number(at_least=0), 'step_size': number(above=0), 'start': number(at_least=0),
                      'maximum': number(above=0)},

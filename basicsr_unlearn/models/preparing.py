@@ -32,6 +32,8 @@ class Preparing:
         """Build the parts from their options. Raises OptionError naming the option."""
         self.parts = {name: build_parts(table, train_opt.get(f'{name}_opt'), f'train.{name}_opt')
                       for name, table in (('edit', EDITS), ('mask', MASKS), ('anchor', ANCHORS))}
+        self.proxy_edits = build_parts(EDITS, (train_opt.get('proxy_opt') or {}).get('edit_opt'),
+                                       'train.proxy_opt.edit_opt')
         if self.parts['anchor']:
             self.anchors = torch.nn.ModuleList(self.parts['anchor']).to(self.device)
         self.evidence_batches = train_opt.get('evidence_batches') or DEFAULT_EVIDENCE_BATCHES
@@ -49,11 +51,12 @@ class Preparing:
         if not parts and proxy_opt is None:
             return
         net = self.get_bare_model(self.net_g)
-        streams = {stream for part in parts for stream in part.needs}
+        streams = {stream for part in [*parts, *self.proxy_edits] for stream in part.needs}
         evidence = self._evidence(streams | ({'retain'} if proxy_opt else set()))
         if proxy_opt is not None:
-            seed = fresh_seed(self.opt['manual_seed'])
-            self.proxy = train_proxy(evidence, **{'seed': seed, **proxy_opt}).requires_grad_(False)
+            options = {'seed': fresh_seed(self.opt['manual_seed']), **proxy_opt, 'edits': self.proxy_edits}
+            options.pop('edit_opt', None)
+            self.proxy = train_proxy(evidence, **options).requires_grad_(False)
         before = {name: p.detach().clone() for name, p in net.named_parameters()}
         if self.iteration == 0:
             for edit in self.parts['edit']:

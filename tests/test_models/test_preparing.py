@@ -387,6 +387,17 @@ def test_the_proxy_follows_manual_seed_unless_it_has_a_seed_of_its_own(unlearn, 
     assert len({five, six, own, weights_digest(untrained(5))}) == 4
 
 
+def test_the_proxy_may_start_from_an_edited_original(unlearn, built, restoring_net, same):
+    edits = {'iters': 0, 'edit_opt': [{'type': 'TransposeKernels'}, {'type': 'TransposeKernels'}]}
+    assert unlearn({**SHORT, **PROXY, 'train.proxy_opt': edits, 'train.total_iter': 1}) == 0
+    same(dict(built[0].proxy.named_parameters()), dict(restoring_net.named_parameters()))
+
+
+def test_a_misspelt_edit_of_the_proxy_is_one_sentence(unlearn, capsys):
+    assert unlearn({**SHORT, **PROXY, 'train.proxy_opt': {'edit_opt': {'type': 'TransposeKernel'}}}) == 2
+    assert 'train.proxy_opt.edit_opt.type' in capsys.readouterr().err.splitlines()[-1]
+
+
 def test_a_target_without_its_proxy_is_one_sentence(unlearn, capsys):
     assert unlearn({**SHORT, **PROXY, 'train.proxy_opt': None}) == 2
     assert capsys.readouterr().err.splitlines()[-1] == (

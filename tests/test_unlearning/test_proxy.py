@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch import nn
 
-from basicsr_unlearn.unlearning.parts import Evidence
+from basicsr_unlearn.unlearning.parts import Edit, Evidence
 from basicsr_unlearn.unlearning.proxy import train_proxy
 
 
@@ -51,6 +51,17 @@ def test_it_goes_through_the_batches_in_turn():
         m, v = 0.9 * m + 0.1 * gradient, 0.999 * v + 0.001 * gradient**2
         weight -= 0.01 * (m / (1 - 0.9**step)) / ((v / (1 - 0.999**step)) ** 0.5 + 1e-8)
     assert trained(9.0, -9.0, iters=3, lr=0.01) == pytest.approx(weight, abs=1e-6)
+
+
+def test_edits_start_it_from_a_copy_of_the_original():
+    class Halve(Edit):
+        def __call__(self, net, evidence):
+            net.weight.data *= 0.5
+
+    given = evidence(-1.0)
+    assert train_proxy(given, edits=[Halve(), Halve()]).weight.item() == pytest.approx(7.1 / 4)
+    assert train_proxy(given, iters=4, lr=0.01, edits=[Halve()]).weight.item() == pytest.approx(3.51, abs=1e-6)
+    assert given.teacher.weight.item() == pytest.approx(7.1)
 
 
 def test_it_trains_in_training_mode_and_comes_back_in_eval_mode():
