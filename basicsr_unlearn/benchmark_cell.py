@@ -58,8 +58,8 @@ def unlearn(option_file: str, options: dict) -> dict | int:
     """Train with these options, which are written to `option_file`, unless a run of their name is there and complete.
 
     Returns:
-        checkpoint, steps, batch (patches of a stream), seconds (of the processor, which other work beside this hardly
-        add to) and memory in MB; or the exit code of a training that failed.
+        checkpoint, steps (a proxy's with them), batch (patches of a stream), seconds (of the processor, which other work
+        beside this hardly adds to) and memory in MB; or the exit code of a training that failed.
     """
     folder = Path('experiments', options['name'])
     done = folder / 'benchmark.json'
@@ -74,8 +74,9 @@ def unlearn(option_file: str, options: dict) -> dict | int:
         seconds = round(time.process_time() - begin, 1)
         log = max(folder.glob('train_*.log'), key=os.path.getmtime).read_text(encoding='utf-8')
         stopped = STOPPED.search(log)
+        proxy_steps = (options['train'].get('proxy_opt') or {}).get('iters', 0)
         write_json(done, {'checkpoint': str(folder / 'models' / 'net_g_latest.pth'),
-                          'steps': int(stopped[2]) if stopped else options['train']['total_iter'],
+                          'steps': proxy_steps + (int(stopped[2]) if stopped else options['train']['total_iter']),
                           'batch': options['datasets']['train']['batch_size_per_gpu'], 'seconds': seconds,
                           'memory_mb': round(peak_memory())})
     return json.loads(done.read_text(encoding='utf-8'))

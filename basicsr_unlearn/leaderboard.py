@@ -181,8 +181,8 @@ def measured(summary: Mapping) -> list[tuple[str, str]]:
                               f'over the best retrained network after {steps} steps, in the mean over seeds, and the '
                               'largest; each seed has pairs and patches of its own, the same for every network'),
         ('time', 'processor time of unlearning, of one thread'),
-        ('retraining', f'steps times batch, as a share of the {retraining["steps"]:,} steps of {retraining["batch"]} '
-                       'that retraining takes'),
+        ('retraining', f"steps, a proxy's with them, times batch, as a share of the {retraining['steps']:,} steps of "
+                       f'{retraining["batch"]} that retraining takes'),
         ('memory', 'peak of the process while unlearning, or of the GPU'),
     ]
 

@@ -150,6 +150,12 @@ def test_records_and_leaderboard_hold_what_was_done(job, started):
     assert '| ascent' in (RESULTS / 'leaderboard.md').read_text()
 
 
+def test_the_steps_of_a_proxy_count(job, started):
+    write({**BENCHMARK, 'methods': [{'method': 'blindspot', 'train': {'proxy_opt': {'iters': 3}}}]})
+    assert run() == 0
+    assert json.loads((RESULTS / 'cells/haze_blindspot_seed0.json').read_text())['run']['steps'] == 3 + 2
+
+
 def test_a_cell_that_fails_is_recorded_and_tried_again(job, started, capsys):
     write(changed(BENCHMARK, 'methods', [
         {'method': 'gradient_ascent', 'label': 'broken', 'train': {'optim_g': {'lr': 1e30}}},
