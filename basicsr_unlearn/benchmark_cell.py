@@ -58,8 +58,8 @@ def unlearn(option_file: str, options: dict) -> dict | int:
     """Train with these options, which are written to `option_file`, unless a run of their name is there and complete.
 
     Returns:
-        checkpoint, steps (a proxy's with them), batch (patches of a stream), seconds (of the processor, which other work
-        beside this hardly adds to) and memory in MB; or the exit code of a training that failed.
+        checkpoint, steps (a proxy's with them), batch (patches of a stream), seconds (of the processor, which other
+        work beside this hardly adds to) and memory in MB; or the exit code of a training that failed.
     """
     folder = Path('experiments', options['name'])
     done = folder / 'benchmark.json'
