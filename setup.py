@@ -22,8 +22,8 @@ setup(
     packages=[*find_packages(include=['basicsr_unlearn', 'basicsr_unlearn.*']), 'basicsr_unlearn.option_files'],
     package_dir={'basicsr_unlearn.option_files': 'options'},
     package_data={
-        'basicsr_unlearn': ['*.html', '*.css', 'auditing/*.html', 'auditing/*.md', 'zoo/*.pth', 'zoo/*.md',
-                            'methods/*.yml'],
+        'basicsr_unlearn': ['*.html', '*.css', 'auditing/*.html', 'auditing/*.md', 'zoo/*.pth', 'zoo/*.json',
+                            'zoo/*.md', 'methods/*.yml'],
         'basicsr_unlearn.option_files': ['*.yml'],
     },
     install_requires=[

@@ -17,7 +17,7 @@ import yaml
 from basicsr_unlearn import benchmark, benchmark_cell, cli
 from basicsr_unlearn.archs.nafnet_arch import NAFNet
 from basicsr_unlearn.benchmark_cell import run_job
-from basicsr_unlearn.benchmark_plan import check_selected, jobs_of, read_benchmark, run_options
+from basicsr_unlearn.benchmark_plan import check_selected, jobs_of, read_benchmark, retrained_records, run_options
 from basicsr_unlearn.entry import guarded
 from basicsr_unlearn.leaderboard import (
     caption,
@@ -33,6 +33,7 @@ from basicsr_unlearn.leaderboard_page import GOAL_LOSS, LETTER, LINE, RADIUS, la
 NETWORK = {'width': 4, 'enc_blk_nums': [1], 'middle_blk_num': 1, 'dec_blk_nums': [1]}
 PLUGIN = "plugin: !!python/name:basicsr_unlearn.__version__ ''\n"
 RESULTS = Path('results/benchmark/tiny')
+ROOT = Path(__file__).resolve().parent.parent
 
 
 def degraded(kind: str) -> dict:
@@ -206,6 +207,15 @@ def test_a_record_can_stand_for_a_retrained_network(job, started, capsys):
     assert board['reference']['networks'] == 2 and board['reference']['low'] == board['reference']['high']
     write(changed(changed(BENCHMARK, 'targets.haze.retrained', ['shipped.json']), 'relearn.lr', 0.5))
     assert run() == 2 and 'shipped.json was measured on other test sets' in capsys.readouterr().err
+
+
+def test_the_shipped_records_fit_the_shipped_benchmark(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    plan = read_benchmark('options/benchmark_nafnet.yml')
+    for target in plan.targets:
+        records = retrained_records(plan, target)
+        assert len(records) == 2 and all(len(record['relearn']) == len(plan.seeds) for record in records)
+        assert records[0]['scores'] != records[1]['scores']
 
 
 def test_each_seed_relearns_from_pairs_of_its_own_equal_for_all_networks(job, monkeypatch):
