@@ -124,7 +124,7 @@ def overview(boards: Mapping[str, Mapping]) -> list[dict]:
     """The methods that every target's leaderboard has, by their mean score over the targets.
 
     Returns:
-        `name`; `score`, mean and spread over the seeds that all targets have; `targets`: target -> forget gap, the
+        `name`; `seeds`, those that all targets have; `score`, mean and spread over these; `targets`: target -> forget gap, the
         largest loss on another task and relearn gap (None without a retrained network), means over the seeds in dB.
     """
     by_target = [{row['name']: row for row in board['rows'] if row['kind'] == 'method'} for board in boards.values()]
@@ -134,7 +134,7 @@ def overview(boards: Mapping[str, Mapping]) -> list[dict]:
         seeds = [seed for seed in rows[0]['seeds'] if all(seed in row['seeds'] for row in rows)]
         if len(rows) == len(boards) and seeds:
             scores = [mean(row['scores'][row['seeds'].index(seed)] for row in rows) for seed in seeds]
-            found.append({'name': name, 'score': _spread(scores), 'targets': {
+            found.append({'name': name, 'seeds': seeds, 'score': _spread(scores), 'targets': {
                 target: (row['forget_gap'][0], max(loss for loss, _ in row['retain_loss'].values()),
                          row['relearn_gap'][0]) for target, row in zip(boards, rows)}})
     return sorted(found, key=lambda entry: (entry['score'][0], entry['name']))
@@ -142,11 +142,11 @@ def overview(boards: Mapping[str, Mapping]) -> list[dict]:
 
 def overview_cells(boards: Mapping[str, Mapping]) -> list[list[str]]:
     """The overview as it is shown, the heading first."""
-    lines = [['#', 'method', *(f'forget {target}, dB' for target in boards), 'score, dB']]
+    lines = [['#', 'method', *(f'forget {target}, dB' for target in boards), 'score, dB', 'seeds']]
     for rank, entry in enumerate(overview(boards), start=1):
         lines.append([str(rank), entry['name'], *(
             ' / '.join(_shown((number, None), form) for number, form in zip(numbers, ('+.2f', '+.2f', '.2f')))
-            for numbers in entry['targets'].values()), _shown(entry['score'], '.2f')])
+            for numbers in entry['targets'].values()), _shown(entry['score'], '.2f'), str(len(entry['seeds']))])
     return lines
 
 
@@ -180,6 +180,7 @@ def measured(summary: Mapping) -> list[tuple[str, str]]:
         ('lead, relearn gap', f'fine-tuning on {relearn["pairs"]} forget pairs (Adam, {relearn["lr"]:g}), the lead '
                               f'over the best retrained network after {steps} steps, in the mean over seeds, and the '
                               'largest; each seed has pairs and patches of its own, the same for every network'),
+        ('seeds', 'how many runs the means and spreads are of'),
         ('time', 'processor time of unlearning, of one thread'),
         ('retraining', f"steps, a proxy's with them, times batch, as a share of the {retraining['steps']:,} steps of "
                        f'{retraining["batch"]} that retraining takes'),
@@ -193,7 +194,7 @@ def columns(board: Mapping) -> list[tuple[str, str]]:
     steps = ' / '.join(board['rows'][0]['lead'])
     lead = [(f'lead after {steps} steps', 'dB')] if steps else []
     return [('forget PSNR', 'dB'), ('forget gap', 'dB'), *((f'{task} loss', 'dB') for task in tasks), *lead,
-            ('relearn gap', 'dB'), ('score', 'dB'), ('time', 's'), ('retraining', '%'), ('memory', 'MB')]
+            ('relearn gap', 'dB'), ('score', 'dB'), ('seeds', ''), ('time', 's'), ('retraining', '%'), ('memory', 'MB')]
 
 
 def cells_of(row: Mapping) -> list[str]:
@@ -203,8 +204,8 @@ def cells_of(row: Mapping) -> list[str]:
              *([' / '.join(_shown((lead, None), '+.2f') for lead, _ in row['lead'].values())] if row['lead'] else []),
              _shown(row['relearn_gap'], '.2f'), _shown(row['score'], '.2f')]
     if row['kind'] != 'method':
-        return [*shown, '', '100' if row['kind'] == 'retrained' else '', '']
-    return [*shown, f'{row["seconds"]:.0f}', f'{100 * row["share"]:.2g}', f'{row["memory_mb"]:.0f}']
+        return [*shown, '', '', '100' if row['kind'] == 'retrained' else '', '']
+    return [*shown, str(len(row['seeds'])), f'{row["seconds"]:.0f}', f'{100 * row["share"]:.2g}', f'{row["memory_mb"]:.0f}']
 
 
 def _shown(number: tuple[float | None, float | None], form: str) -> str:
@@ -227,7 +228,7 @@ def ranked(rows: Sequence[Mapping]) -> list[tuple[str, Mapping]]:
 
 def markdown(board: Mapping) -> str:
     """The table of one target with its caption, aligned for a terminal too."""
-    head = ['#', 'method', *(f'{name}, {unit}' for name, unit in columns(board))]
+    head = ['#', 'method', *(', '.join(filter(None, column)) for column in columns(board))]
     lines = [head, *([rank, row['name'], *cells_of(row)] for rank, row in ranked(board['rows']))]
     failures = [f'\nDid not finish: {failure}' for failure in board['failures']]
     return '\n'.join([caption(board), '', *aligned(lines), *failures])

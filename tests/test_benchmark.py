@@ -392,7 +392,7 @@ def test_the_markdown_table_is_whole():
     assert len(table) == 2 + 4 and len({line.count('|') for line in table}) == len({len(line) for line in table}) == 1
     good = [cell.strip() for cell in next(line for line in table if 'good' in line).strip('|').split('|')]
     assert good == ['1', 'good', '11.00 ± 0.71', '+0.25 ± 0.35', '+0.30 ± 0.14', '-0.10 ± 0.14',
-                    '+0.25 / -1.00', '0.25 ± 0.35', '0.65 ± 0.07', '30', '1', '700']
+                    '+0.25 / -1.00', '0.25 ± 0.35', '0.65 ± 0.07', '2', '30', '1', '700']
     assert lines[-1] == 'Did not finish: broken, seed 2: It has <diverged>.'
 
 
@@ -404,8 +404,9 @@ def test_the_overview_has_the_methods_and_seeds_that_all_targets_have(tmp_path):
     # seed 0: 0.6, see above; later: 0.5 from the one network, 0.1 lost, 0.5 ahead
     assert good['name'] == 'good' and good['score'] == (pytest.approx((0.6 + 1.1) / 2), None)
     assert good['targets']['haze'] == pytest.approx((0.25, 0.3, 0.25))
-    assert overview_cells(boards) == [['#', 'method', 'forget haze, dB', 'forget later, dB', 'score, dB'],
-                                      ['1', 'good', '+0.25 / +0.30 / 0.25', '+0.50 / +0.20 / 0.50', '0.85']]
+    assert overview_cells(boards) == [['#', 'method', 'forget haze, dB', 'forget later, dB', 'score, dB',
+                                       'seeds'],
+                                      ['1', 'good', '+0.25 / +0.30 / 0.25', '+0.50 / +0.20 / 0.50', '0.85', '1']]
     assert 'All targets' in page(tmp_path, boards)[1].text
     assert 'All targets' not in page(tmp_path, {'haze': later})[1].text
     both = overview({'haze': by_hand(), 'again': by_hand()})
