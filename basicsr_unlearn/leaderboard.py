@@ -124,8 +124,9 @@ def overview(boards: Mapping[str, Mapping]) -> list[dict]:
     """The methods that every target's leaderboard has, by their mean score over the targets.
 
     Returns:
-        `name`; `seeds`, those that all targets have; `score`, mean and spread over these; `targets`: target -> forget gap, the
-        largest loss on another task and relearn gap (None without a retrained network), means over the seeds in dB.
+        `name`; `seeds`, those that all targets have; `score`, mean and spread over these; `targets`: target -> forget
+        gap, the largest loss on another task and relearn gap (None without a retrained network), means over the seeds
+        in dB.
     """
     by_target = [{row['name']: row for row in board['rows'] if row['kind'] == 'method'} for board in boards.values()]
     found = []
@@ -205,7 +206,8 @@ def cells_of(row: Mapping) -> list[str]:
              _shown(row['relearn_gap'], '.2f'), _shown(row['score'], '.2f')]
     if row['kind'] != 'method':
         return [*shown, '', '', '100' if row['kind'] == 'retrained' else '', '']
-    return [*shown, str(len(row['seeds'])), f'{row["seconds"]:.0f}', f'{100 * row["share"]:.2g}', f'{row["memory_mb"]:.0f}']
+    return [*shown, str(len(row['seeds'])), f'{row["seconds"]:.0f}', f'{100 * row["share"]:.2g}',
+            f'{row["memory_mb"]:.0f}']
 
 
 def _shown(number: tuple[float | None, float | None], form: str) -> str:
