@@ -55,7 +55,8 @@ def _overview(boards: Mapping[str, Mapping]) -> str:
     titles = ''.join(f'<th scope="col">{escape(name)}</th>' for name in head[1:])
     rows = ''.join(f'<tr class="method"><th scope="row"><span class="rank">{rank}</span>{escape(name)}</th>'
                    + ''.join(f'<td>{_cell(cell)}</td>' for cell in cells)
-                   + f'<td class="score">{_cell(score)}</td></tr>' for rank, name, *cells, score in lines)
+                   + f'<td class="score">{_cell(score)}</td><td>{seeds}</td></tr>'
+                   for rank, name, *cells, score, seeds in lines)
     return (f'<section><h2>All targets</h2><p>{escape(OVERVIEW)}</p><div class="scroll"><table><thead><tr>{titles}</tr>'
             f'</thead><tbody>{rows}</tbody></table></div></section>')
 
