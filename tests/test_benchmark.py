@@ -172,8 +172,16 @@ def test_a_cell_that_fails_is_recorded_and_tried_again(job, started, capsys):
     assert run('--quick') == 1 and started == ['haze_broken_seed0']
 
 
+@pytest.fixture
+def ctrl_c():
+    """Ctrl-C interrupts, also where the tests run in the background of a shell, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_benchmark_leaves_no_cell_running_and_goes_on(job, started, monkeypatch, capsys, number):
+def test_an_interrupted_benchmark_leaves_no_cell_running_and_goes_on(job, started, ctrl_c, monkeypatch, capsys, number):
     begun = []
 
     def start(job: dict, log: Path, running: set) -> int:
