@@ -246,14 +246,21 @@ def retrained_records(benchmark: Benchmark, target: str) -> list[dict]:
             continue
         try:
             record = json.loads(Path(resolve_checkpoint(path)).read_text(encoding='utf-8'))
-            same = _without_roots(record['measure']) == _without_roots(_measure(benchmark, target, benchmark.seeds))
+            seeds, curves = record['measure']['relearning'].pop('seeds'), record['relearn']
+            expected = _measure(benchmark, target, benchmark.seeds)
+            expected['relearning'].pop('seeds')
+            same = _without_roots(record['measure']) == _without_roots(expected)
+            missing = [seed for seed in benchmark.seeds if str(seed) not in curves]
         except (ValueError, KeyError, TypeError) as error:
             raise DataError(f'{path} is no record of a retrained network: name a file that this command has written to '
                             'its references folder.') from error
         if not same:
             raise DataError(f'{path} was measured on other test sets, pairs or relearning steps than this benchmark '
                             'has: name the checkpoint instead, or take the file out.')
-        records.append(record)
+        if missing:
+            raise DataError(f'{path} has relearning curves of the seeds {seeds}, not of {missing}: name the checkpoint '
+                            'instead, or take these out of seeds.')
+        records.append({**record, 'relearn': {str(seed): curves[str(seed)] for seed in benchmark.seeds}})
     return records
 
 

@@ -5,8 +5,9 @@ from statistics import mean, stdev
 
 SCORE = ('|forget gap| + mean over the other tasks of the loss (0 where a task has gained) + relearn gap, in dB; '
          'methods are sorted by it, lower is better (our choice)')
-OVERVIEW = ('Of each target: forget gap / largest loss on another task / relearn gap, means over the seeds; the score '
-            'is the mean of the targets, ± standard deviation over the seeds.')
+OVERVIEW = ('Of each target: forget gap / largest loss on another task / relearn gap, means over its seeds. The score '
+            'is |forget gap| + mean loss on the other tasks (0 where one has gained) + relearn gap, in the mean of the '
+            'targets, ± standard deviation over the seeds that all targets have.')
 
 
 @dataclass(frozen=True)

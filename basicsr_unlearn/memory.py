@@ -5,19 +5,26 @@ from pathlib import Path
 
 import torch
 
+STATUS = Path('/proc/self/status')
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of mallopt in glibc's malloc.h
 
 
 def peak_memory() -> float:
-    """The most memory held so far, in MB: on the GPU where one was used, else by this process."""
+    """The most memory held so far, in MB: on the GPU where one was used, else by this process; 0 where the system does
+    not tell.
+    """
     if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
         return torch.cuda.max_memory_allocated() / 2**20
-    status = Path('/proc/self/status')
-    if status.is_file():  # getrusage would count what the parent held when it started this process
-        line = next(line for line in status.read_text().splitlines() if line.startswith('VmHWM'))
-        return int(line.split()[1]) / 2**10
-    import resource  # not there on Windows
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # of macOS, in bytes
+    if STATUS.is_file():  # getrusage would count what the parent held when it started this process
+        for line in STATUS.read_text().splitlines():
+            if line.startswith('VmHWM'):
+                return int(line.split()[1]) / 2**10
+    try:
+        import resource  # not there on Windows
+    except ImportError:
+        return 0.0
+    unit = 1 if platform.system() == 'Darwin' else 2**10  # bytes of ru_maxrss
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
 
 
 def keep_freed_memory() -> None:

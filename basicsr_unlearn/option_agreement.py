@@ -6,6 +6,7 @@ from basicsr.utils.registry import LOSS_REGISTRY, MODEL_REGISTRY
 
 import basicsr_unlearn  # noqa: F401  registers the components
 from basicsr_unlearn.errors import OptionError
+from basicsr_unlearn.models.preparing import streams_needed
 from basicsr_unlearn.models.tracking import ValidationTracking
 from basicsr_unlearn.option_grammar import (
     LIST,
@@ -69,6 +70,8 @@ def check_training(opt: dict) -> None:
             raise OptionError(f'train.{name}.reduction is none, not mean or sum: training needs one number.')
     uses_retain = [name for name in parts if name == 'retain_opt'
                    or (name == 'adversarial_opt' and _source(train[name]) == 'retain')]
+    looks_at_retain = streams_needed(train).get('retain')
+    uses_retain += [looks_at_retain] if looks_at_retain else []
     if uses_retain and data['type'] == 'ForgetRetainDataset' and not (data.get('retain') or data.get('retain_from')):
         raise OptionError(f'train.{uses_retain[0]} needs retain samples: give datasets.train.retain, or retain_from: '
                           'forget_gt with retain_degradations.')

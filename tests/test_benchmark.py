@@ -213,7 +213,15 @@ def test_a_record_can_stand_for_a_retrained_network(job, started, capsys):
     assert run('--only', 'method=ascent') == 0 and started == []
     board = json.loads((RESULTS / 'leaderboard.json').read_text())['targets']['haze']
     assert board['reference']['networks'] == 2 and board['reference']['low'] == board['reference']['high']
-    write(changed(changed(BENCHMARK, 'targets.haze.retrained', ['shipped.json']), 'relearn.lr', 0.5))
+    with_record = changed(BENCHMARK, 'targets.haze.retrained', ['shipped.json'])
+    shipped['relearn']['1'] = shipped['relearn']['0']
+    shipped['measure']['relearning']['seeds'] = [0, 1]
+    Path('shipped.json').write_text(json.dumps(shipped))
+    write(changed(with_record, 'seeds', [1]))  # fewer seeds: the record has what is needed
+    assert [list(found['relearn']) for found in retrained_records(read_benchmark('tiny.yml'), 'haze')] == [['1']]
+    write(changed(with_record, 'seeds', [0, 7]))
+    assert run() == 2 and 'has relearning curves of the seeds [0, 1], not of [7]' in capsys.readouterr().err
+    write(changed(with_record, 'relearn.lr', 0.5))
     assert run() == 2 and 'shipped.json was measured on other test sets' in capsys.readouterr().err
 
 

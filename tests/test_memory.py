@@ -1,9 +1,11 @@
 import ctypes
 import platform
+import sys
 
 import pytest
 import torch
 
+from basicsr_unlearn import memory
 from basicsr_unlearn.memory import keep_freed_memory, peak_memory
 
 
@@ -32,3 +34,13 @@ def test_the_peak_counts_what_was_freed_again():
     block = torch.ones(2**27)  # 512 MB
     del block
     assert peak_memory() >= max(before, 512)
+
+
+def test_a_system_that_does_not_tell_the_peak_ends_no_run(tmp_path, monkeypatch):
+    """Sandboxes leave VmHWM out of /proc/self/status, Windows has neither that file nor getrusage."""
+    status = tmp_path / 'status'
+    status.write_text('Name:\tpython\nVmSize:\t 100 kB\n')
+    monkeypatch.setattr(memory, 'STATUS', status)
+    assert peak_memory() > 50  # MB: of getrusage
+    monkeypatch.setitem(sys.modules, 'resource', None)
+    assert peak_memory() == 0

@@ -74,7 +74,7 @@ class RelearningResistanceLoss(nn.Module):
             self.attack = Attack(net, self.lr)
             self.attack.load(self.saved)
             self.saved = None
-        elif self.attack is None or self.attack.steps >= self.steps:
+        if self.attack is None or self.attack.steps >= self.steps:
             self.attack = Attack(net, self.lr)
         return self.attack
 

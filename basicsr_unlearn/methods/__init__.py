@@ -23,5 +23,6 @@ def _main(argv: list[str] | None) -> int:
     for row in rows:
         print(*(f'{cell:<{width}}' for cell, width in zip(row, widths)), row[3], sep='  ')
     print('\nneeds: streams of the training data; retain may come from the forget pairs (retain_from: forget_gt).\n'
-          'cost: against a step of plain training. `basicsr-unlearn methods NAME` prints one, with its source.')
+          'cost: arithmetic of a step against one of plain training, in the mean of 200.\n'
+          '`basicsr-unlearn methods NAME` prints one, with its source.')
     return 0

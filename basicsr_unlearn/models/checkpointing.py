@@ -81,8 +81,9 @@ class Checkpointing:
         if current_iter == -1:
             self._require_change()
             self.report_end()
-            get_root_logger().info(f'Peak memory: {peak_memory():.0f} MB.')
         super().save(epoch, current_iter)
+        if current_iter == -1:
+            get_root_logger().info(f'Peak memory: {peak_memory():.0f} MB.')
 
     def _require_change(self) -> None:
         if self.iteration == 0:
@@ -113,7 +114,8 @@ class Checkpointing:
                  'schedulers': [scheduler.state_dict() for scheduler in self.schedulers],
                  'unlearning': {'original_path': self.original_path, 'original_key': self.original_key,
                                 'original_digest': self.original_digest, 'manual_seed': self.opt['manual_seed'],
-                                'ema': self.ema_decay > 0, 'references': self.references,
+                                'ema': self.ema_decay > 0,
+                                'references': self.references, 'references_of': self.references_of(),
                                 'stop_rule': self.stop_rule.state_dict() if self.stop_rule else None,
                                 'grad_cosine': float(self.grad_cosine),
                                 'dual_weight': self.dual.value if self.dual else None,
@@ -148,7 +150,8 @@ class Checkpointing:
             self.dual.value = state['dual_weight']
         for term, loss in self.losses.items():
             loss.load_state_dict(state['losses'].get(term, {}), strict=False)
-        self.references = state['references']
+        if state.get('references_of', self.references_of()) == self.references_of():  # else measured anew
+            self.references = state['references']
         self.grad_cosine = torch.tensor(state['grad_cosine'], device=self.device)
         self.iteration = resume_state['iter']
         if self.opt['manual_seed'] != state['manual_seed']:

@@ -1,5 +1,6 @@
 """What happens once, before the first step: edits of the weights, masks, anchors, a proxy network."""
 import hashlib
+from collections.abc import Mapping
 from copy import deepcopy
 
 import torch
@@ -51,8 +52,7 @@ class Preparing:
         if not parts and proxy_opt is None:
             return
         net = self.get_bare_model(self.net_g)
-        streams = {stream for part in [*parts, *self.proxy_edits] for stream in part.needs}
-        evidence = self._evidence(streams | ({'retain'} if proxy_opt else set()))
+        evidence = self._evidence(streams_needed(self.opt['train']))
         if proxy_opt is not None:
             options = {'seed': fresh_seed(self.opt['manual_seed']), **proxy_opt, 'edits': self.proxy_edits}
             options.pop('edit_opt', None)
@@ -133,15 +133,15 @@ class Preparing:
                 if name in self.masks:
                     p.copy_(torch.where(self.masks[name], p, self._resting[name]))
 
-    def _evidence(self, streams: set[str]) -> Evidence:
+    def _evidence(self, streams: dict[str, str]) -> Evidence:
         evidence = Evidence(self._probe(), untrained=self._untrained,
                             generator=torch.Generator().manual_seed(self.opt['manual_seed']))
         if streams:
             evidence.forget, evidence.retain = self._batches('forget'), self._batches('retain')
-        for stream in sorted(streams):
+        for stream, name in sorted(streams.items()):
             if not getattr(evidence, stream):
-                raise OptionError(f'train.edit_opt, mask_opt or anchor_opt looks at {stream} samples, but '
-                                  f'datasets.train gives no {stream} stream.')
+                raise OptionError(f'train.{name} looks at {stream} samples, but datasets.train gives no {stream} '
+                                  'stream.')
         return evidence
 
     def _batches(self, stream: str) -> Batches:
@@ -169,6 +169,19 @@ def fresh_seed(manual_seed: int) -> int:
     one, so that the fresh weights would be those that it started from.
     """
     return int.from_bytes(hashlib.sha256(f'{manual_seed}/fresh weights'.encode()).digest()[:7], 'little')
+
+
+def streams_needed(train_opt: Mapping) -> dict[str, str]:
+    """The streams that parts look at before the first step, each with the name of an option that does."""
+    proxy_opt = train_opt.get('proxy_opt') or {}
+    needed = {'retain': 'proxy_opt'} if proxy_opt.get('iters') else {}
+    for name, table, opt in (('anchor_opt', ANCHORS, train_opt.get('anchor_opt')),
+                             ('mask_opt', MASKS, train_opt.get('mask_opt')),
+                             ('edit_opt', EDITS, train_opt.get('edit_opt')),
+                             ('proxy_opt.edit_opt', EDITS, proxy_opt.get('edit_opt'))):
+        for part in build_parts(table, opt, f'train.{name}'):
+            needed |= {stream: name for stream in part.needs}
+    return needed
 
 
 def build_parts(table: dict[str, type], opt: dict | list | None, where: str) -> list:

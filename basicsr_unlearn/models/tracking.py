@@ -1,6 +1,7 @@
 """Validation that shows forgetting at a glance: every data set by its role, beside its reference lines."""
 import inspect
 import re
+from copy import deepcopy
 from os import path as osp
 
 import numpy as np
@@ -53,6 +54,11 @@ class ValidationTracking:
             if opt.get('type') == 'calculate_psnr':
                 return metric
         return None
+
+    def references_of(self) -> dict:
+        """What the references depend on that an option file may change before a resume."""
+        return deepcopy({'metrics': (self.opt.get('val') or {}).get('metrics'),
+                         'retrained': self.opt['path'].get('pretrain_network_retrained')})
 
     # ---------------------------------------------------------------- networks
 

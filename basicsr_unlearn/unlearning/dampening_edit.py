@@ -37,7 +37,8 @@ class SynapticDampening(Edit):
 
     @torch.no_grad()
     def __call__(self, net: nn.Module, evidence: Evidence) -> None:
-        forget, retain = self.importance(net, evidence.forget), self.importance(net, evidence.retain)
+        original = evidence.teacher
+        forget, retain = self.importance(original, evidence.forget), self.importance(original, evidence.retain)
         for name, p in live_parameters(net):
             chosen = forget[name] > self.alpha * retain[name]  # never where forget is 0
             factor = (self.dampening * retain[name] / forget[name]).clamp(max=1)

@@ -65,8 +65,8 @@ def output_sensitivity(net: nn.Module, batches: Batches, residual: bool = True) 
     return _mean(net, (of(lq) for lq, _ in batches), len(batches))
 
 
-def highest_share(scores: dict[str, Tensor], share: float) -> dict[str, Tensor]:
-    """True for the highest `share` of all weights, counted over all tensors.
+def highest_share(scores: dict[str, Tensor], share: float, per_layer: bool = False) -> dict[str, Tensor]:
+    """True for the highest `share` of the weights.
 
     The count is exact, round(share n) of n and at least one: of weights with equal scores, those that come first in
     `scores` are in. Else a network with many weights of score 0 could have all of them in.
@@ -74,7 +74,10 @@ def highest_share(scores: dict[str, Tensor], share: float) -> dict[str, Tensor]:
     Args:
         scores: by parameter name; without NaN.
         share: in (0, 1].
+        per_layer: of each tensor by itself instead of all tensors together.
     """
+    if per_layer:
+        return {name: mask for name, score in scores.items() for mask in highest_share({name: score}, share).values()}
     flat = torch.cat([score.detach().flatten().cpu() for score in scores.values()])
     count = max(1, round(share * len(flat)))
     threshold = flat.kthvalue(len(flat) - count + 1).values

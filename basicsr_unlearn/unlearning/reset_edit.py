@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from basicsr_unlearn.errors import OptionError
 from basicsr_unlearn.unlearning.ascent import check_number
 from basicsr_unlearn.unlearning.attacks import eval_mode
-from basicsr_unlearn.unlearning.importance import fisher
+from basicsr_unlearn.unlearning.importance import fisher, highest_share
 from basicsr_unlearn.unlearning.layers import check_share, convolution_weights, layers_in_order
 from basicsr_unlearn.unlearning.parts import (
     EDITS,
@@ -34,37 +34,18 @@ def reset(net: nn.Module, untrained: nn.Module, chosen: dict[str, Tensor], fresh
             p.copy_(torch.where(chosen[name], p.lerp(start[name].to(p), fresh), p))
 
 
-def highest(scores: dict[str, Tensor], share: float, per_layer: bool = False) -> dict[str, Tensor]:
-    """True for the highest `share` of the weights, exactly round(share n) of n; of equal ones the first in order.
-
-    Args:
-        scores: by parameter name; without NaN.
-        share: in (0, 1].
-        per_layer: the share of each tensor instead of all tensors together.
-    """
-    groups = [[name] for name in scores] if per_layer else [list(scores)]
-    chosen = {}
-    for names in groups:
-        flat = torch.cat([scores[name].detach().flatten().cpu() for name in names])
-        mask = torch.zeros(len(flat), dtype=torch.bool)
-        mask[flat.argsort(descending=True, stable=True)[:round(share * len(flat))]] = True
-        for name, part in zip(names, mask.split([scores[name].numel() for name in names])):
-            chosen[name] = part.view(scores[name].shape).to(scores[name].device)
-    return chosen
-
-
 def smallest_difference(net: nn.Module, evidence: Evidence, share: float) -> dict[str, Tensor]:
     """True for the share of each convolution's weights with the smallest |g_r - g_f|: see `ResetSmallestGradient`."""
     forget, retain = _mean_gradient(net, evidence.forget), _mean_gradient(net, evidence.retain)
-    return highest({name: -(retain[name] - forget[name]).abs() for name in convolution_weights(net)}, share,
-                   per_layer=True)
+    return highest_share({name: -(retain[name] - forget[name]).abs() for name in convolution_weights(net)}, share,
+                         per_layer=True)
 
 
 @registered_in(EDITS)
 class ResetByFisher(Edit):
     """Reset the weights with the highest ratio of their Fisher information on the forget to that on the retain batches.
 
-    The rest is then to be brought back by distilling the original on other data than the forget set: see
+    The rest is then to be brought back by training on other data than the forget set: see
     options/unlearn_haze_deep.yml. Our own method.
 
     Args:
@@ -92,10 +73,10 @@ class ResetByFisher(Edit):
             share, fresh, per_layer, skip_vectors, seed)
 
     def __call__(self, net: nn.Module, evidence: Evidence) -> None:
-        forget, retain = fisher(net, evidence.forget), fisher(net, evidence.retain)
+        forget, retain = fisher(evidence.teacher, evidence.forget), fisher(evidence.teacher, evidence.retain)
         ratio = {name: torch.where(forget[name] > 0, forget[name] / retain[name], 0)  # inf where retain alone is 0
                  for name, p in live_parameters(net) if not (self.skip_vectors and is_vector(p))}
-        reset(net, evidence.untrained(self.seed), highest(ratio, self.share, self.per_layer), self.fresh)
+        reset(net, evidence.untrained(self.seed), highest_share(ratio, self.share, self.per_layer), self.fresh)
 
 
 @registered_in(EDITS)
@@ -126,7 +107,7 @@ class ResetSmallestGradient(Edit):
         self.share, self.seed = share, seed
 
     def __call__(self, net: nn.Module, evidence: Evidence) -> None:
-        reset(net, evidence.untrained(self.seed), smallest_difference(net, evidence, self.share))
+        reset(net, evidence.untrained(self.seed), smallest_difference(evidence.teacher, evidence, self.share))
 
 
 @registered_in(EDITS)

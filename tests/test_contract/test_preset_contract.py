@@ -5,6 +5,7 @@ from copy import deepcopy
 import pytest
 import torch
 from contract_stub import END, SAVED, blocks, filled, needs
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from basicsr_unlearn.errors import OptionError
 from basicsr_unlearn.models.checkpointing import weights_digest
@@ -12,6 +13,7 @@ from basicsr_unlearn.models.unlearn_model import step_seed
 from basicsr_unlearn.options import check_options
 from basicsr_unlearn.presets import expand_method, method_names, read_method
 from basicsr_unlearn.unlearning.parts import live_parameters
+from basicsr_unlearn.unlearning.phases import phase_terms
 
 # What a loss does as forget_opt, by its class: 'ascent' raises the error on the forget set, 'target' goes somewhere.
 KINDS = {'GradientAscentLoss': 'ascent', 'TargetLoss': 'target', 'FeatureTargetLoss': 'target'}
@@ -153,6 +155,51 @@ def test_only_the_weights_that_may_move_have_moved(stub, name):
         assert 0 < share < 0.9, f'{share:.0%} of the weights may move: nothing to be seen'
     moved = sum(int((end[key] != whole.start[key]).sum()) for key in masks)
     assert moved > 0.9 * sum(int(mask.sum()) for mask in masks.values())
+
+
+# ---------------------------------------------------------------- cost
+
+class Multiplications(TorchDispatchMode):
+    """Counts those of convolutions, forward and backward."""
+
+    def __init__(self):
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        if func is torch.ops.aten.convolution.default:
+            self.count += result.numel() * args[1][0].numel()
+        elif func is torch.ops.aten.convolution_backward.default:
+            to_input, to_weight, _ = args[-1]
+            self.count += args[0].numel() * args[2][0].numel() * (to_input + to_weight)
+        return result
+
+
+def multiplications_per_step(run, steps: int = 200) -> float:
+    """In the mean of so many steps, none of which the stop rule ends."""
+    model, counted = run.model, {}
+    for iteration in range(1, steps + 1):
+        terms = tuple(phase_terms(model.phases, iteration))
+        if terms not in counted:
+            model.stopped = False
+            if model.stop_rule:
+                model.stop_rule.load_state_dict({'gaps': [], 'drops': []})
+            with Multiplications() as multiplications:
+                model.optimize_parameters(iteration)
+            counted[terms] = multiplications.count
+    return sum(counted[tuple(phase_terms(model.phases, i))] for i in range(1, steps + 1)) / steps
+
+
+@every_preset
+def test_a_step_costs_what_the_preset_says(stub, name):
+    opt = stub.preset(name)
+    opt['train']['total_iter'] = 1
+    plain = stub.options({'optim_g': {'type': 'Adam', 'lr': 1e-4}, 'retain_opt': {'type': 'L1Loss'}}, {'retain'})
+    plain['train']['total_iter'] = 1
+    cost = (multiplications_per_step(stub.run(f'{name}/cost', opt))
+            / multiplications_per_step(stub.run(f'{name}/plain', plain)))
+    assert float(read_method(name)['cost'].split()[0]) == pytest.approx(cost, rel=0.05)
 
 
 # ---------------------------------------------------------------- direction

@@ -42,9 +42,10 @@ def test_the_weight_scales_both():
     assert (value, gradient) == (pytest.approx(0.2), pytest.approx(2.0))
 
 
-def test_a_saved_attack_goes_on_bit_for_bit():
+@pytest.mark.parametrize('calls', [3, 9])  # within an attack, and at its end
+def test_a_saved_attack_goes_on_bit_for_bit(calls):
     net, loss = Gain(1.02), RelearningResistanceLoss(steps=9, lr=0.03)
-    for _ in range(3):
+    for _ in range(calls):
         loss(net, LQ, GT)
     with torch.no_grad():
         net.weight += 0.01

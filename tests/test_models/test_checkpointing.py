@@ -142,6 +142,16 @@ def test_a_run_interrupted_in_a_step_goes_on_likewise(unlearn, enter, folder, ca
     assert_same(everything_in(resumed), everything_in(whole))
 
 
+def test_a_metric_added_at_a_resume_gets_its_references(unlearn, built, folder):
+    changes = {**mixed(folder, WHOLE), 'train.retain_opt': {'type': 'FailsAtLoss', 'call': 7, 'raises': True}}
+    assert unlearn(changes) == 130
+    changes |= {'train.retain_opt': {'type': 'FailsAtLoss', 'call': 0},
+                'val.metrics.ssim': {'type': 'calculate_ssim', 'crop_border': 0, 'test_y_channel': False}}
+    assert unlearn(changes, '--auto_resume') == 0
+    for references in built[-1].references.values():
+        assert all(list(values) == ['psnr', 'ssim'] for values in references.values()) and 'original' in references
+
+
 def test_more_workers_give_the_same_weights(unlearn, weights, same, folder):
     assert unlearn(mixed(folder, WHOLE)) == 0
     alone = weights(LATEST)

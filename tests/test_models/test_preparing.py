@@ -292,7 +292,9 @@ def test_looking_at_the_data_changes_nothing(unlearn, weights, same):
 def test_a_part_without_its_stream_is_one_sentence(unlearn, capsys, changes):
     assert unlearn({**SHORT, **changes, 'train.retain_opt': None, 'datasets.train.retain': None}) == 2
     err = capsys.readouterr().err.splitlines()[-1]
-    assert err.startswith('Error: ') and 'retain' in err and 'datasets.train gives no retain stream' in err
+    name = next(iter(changes))
+    assert err == (f'Error: {name} needs retain samples: give datasets.train.retain, or retain_from: forget_gt with '
+                   'retain_degradations.')
 
 
 # ---------------------------------------------------------------- anchors
@@ -391,6 +393,16 @@ def test_the_proxy_may_start_from_an_edited_original(unlearn, built, restoring_n
     edits = {'iters': 0, 'edit_opt': [{'type': 'TransposeKernels'}, {'type': 'TransposeKernels'}]}
     assert unlearn({**SHORT, **PROXY, 'train.proxy_opt': edits, 'train.total_iter': 1}) == 0
     same(dict(built[0].proxy.named_parameters()), dict(restoring_net.named_parameters()))
+
+
+def test_an_untrained_proxy_needs_no_retain_samples_and_a_trained_one_says_so(unlearn, capsys):
+    forget_only = {**SHORT, 'train.forget_opt': PROXY['train.forget_opt'], 'train.retain_opt': None,
+                   'train.total_iter': 1, 'datasets.train.retain': None}
+    assert unlearn({**forget_only, 'train.proxy_opt': {'iters': 0}}) == 0
+    assert unlearn({**forget_only, 'train.proxy_opt': {'iters': 1}}) == 2
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        'Error: train.proxy_opt needs retain samples: give datasets.train.retain, or retain_from: forget_gt with '
+        'retain_degradations.')
 
 
 def test_a_misspelt_edit_of_the_proxy_is_one_sentence(unlearn, capsys):

@@ -76,3 +76,15 @@ def test_highest_share_counts_exactly_over_all_tensors(share, expected):
     mask = highest_share(scores, share)
     found = ' '.join(''.join(str(int(bit)) for bit in mask[name].flatten()) for name in scores)
     assert found == expected and mask['a'].shape == (2, 2) and mask['a'].dtype == torch.bool
+
+
+def test_highest_share_per_layer_and_with_infinite_scores():
+    scores = {'a': torch.tensor([[0.0, 5.0], [1.0, 0.0]]), 'b': torch.tensor([float('inf'), 0.0, 2.0, 3.0])}
+    chosen = highest_share(scores, 0.5)
+    assert chosen['a'].tolist() == [[False, True], [False, False]]
+    assert chosen['b'].tolist() == [True, False, True, True]
+    chosen = highest_share(scores, 0.5, per_layer=True)
+    assert chosen['a'].tolist() == [[False, True], [True, False]]
+    assert chosen['b'].tolist() == [True, False, False, True]
+    assert sum(int(mask.sum()) for mask in highest_share({'z': torch.zeros(10)}, 0.3).values()) == 3
+    assert highest_share(scores, 1.0)['b'].all()
