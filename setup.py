@@ -18,7 +18,7 @@ setup(
     # BasicSR's own setup.py does not build on 3.13: there its wheel has to be installed first, see the README.
     python_requires='>=3.10,<3.14',
     # The option files stay at the top of the repository, where people look for them; a wheel carries them as
-    # basicsr_unlearn/option_files, so that the demo finds them without a checkout.
+    # basicsr_unlearn/option_files, so that they are found without a checkout.
     packages=[*find_packages(include=['basicsr_unlearn', 'basicsr_unlearn.*']), 'basicsr_unlearn.option_files'],
     package_dir={'basicsr_unlearn.option_files': 'options'},
     package_data={

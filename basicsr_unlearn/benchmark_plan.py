@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from basicsr_unlearn.checkpoint import resolve_checkpoint
-from basicsr_unlearn.demo import find_option_file, load_network, measures
+from basicsr_unlearn.demo import load_network, measures
 from basicsr_unlearn.errors import DataError, OptionError, UnlearnError
 from basicsr_unlearn.option_grammar import LIST, MAPPING, OPEN, TEXT, number, or_empty, whole
 from basicsr_unlearn.option_walker import check_dataset, check_section
-from basicsr_unlearn.options import check_options, load_option_file
+from basicsr_unlearn.options import check_options, find_option_file, load_option_file
 from basicsr_unlearn.preflight import preflight
 from basicsr_unlearn.presets import expand_method
 from basicsr_unlearn.version import __version__
@@ -72,8 +72,7 @@ def read_benchmark(path: str, quick: bool = False) -> Benchmark:
     Raises:
         OptionError: an option is unknown, missing or out of range, or a file does not exist.
     """
-    file = find_option_file(path)
-    opt = load_option_file(str(file))
+    opt = load_option_file(path)
     check_section(opt, TOP, '')
     base = _read_base(opt['base'])
     base['datasets']['train'] |= opt.get('data', {})
@@ -101,7 +100,7 @@ def read_benchmark(path: str, quick: bool = False) -> Benchmark:
     name = f'{opt["name"]}_quick' if quick else opt['name']
     _check_name(name, 'name')
     return Benchmark(
-        name=name, text=file.read_text(encoding='utf-8'), base=base, targets=dict(opt['targets']),
+        name=name, text=find_option_file(path).read_text(encoding='utf-8'), base=base, targets=dict(opt['targets']),
         methods=_methods(opt), seeds=opt['seeds'][:1] if quick else list(opt['seeds']), test=dict(opt['test']),
         relearn=dict(opt['relearn']), retraining=dict(opt['retraining']), jobs=opt.get('jobs', 1),
         images=QUICK_IMAGES if quick else None, out=RESULTS / name)
@@ -109,10 +108,10 @@ def read_benchmark(path: str, quick: bool = False) -> Benchmark:
 
 def _read_base(path: str) -> dict:
     try:
-        file = find_option_file(path)
+        find_option_file(path)
     except OptionError:
         raise OptionError(f'base {path} does not exist: name an unlearning option file.') from None
-    base = load_option_file(str(file))
+    base = load_option_file(path)
     try:
         check_options(base, is_train=True)
         if base['model_type'] != 'UnlearnModel':

@@ -20,7 +20,7 @@ from basicsr_unlearn.checkpoint import check_fit, read_weights, resolve_checkpoi
 from basicsr_unlearn.entry import Parser, guarded
 from basicsr_unlearn.errors import OptionError
 from basicsr_unlearn.evaluate import Evaluation, evaluate, forget_gap, retain_loss, verdict
-from basicsr_unlearn.options import check_options, load_option_file
+from basicsr_unlearn.options import check_options, find_option_file, load_option_file
 from basicsr_unlearn.report import write_report
 from basicsr_unlearn.version import __version__
 
@@ -52,7 +52,7 @@ def _main(argv: list[str] | None) -> int:
         raise OptionError(f'--out {out} is a file: name a folder.')
     begin = time.perf_counter()
     option_file = find_option_file(args.opt)
-    opt = load_option_file(str(option_file))
+    opt = load_option_file(args.opt)
     check_options(opt, True)
     name = f'demo_{opt["name"]}'  # beside an experiment that a person has made with the same file
     metrics = measures(opt)
@@ -81,23 +81,6 @@ def _main(argv: list[str] | None) -> int:
     print(f'{summary["iterations"]} iterations; {summary["seconds"]:.0f} s in all, {seconds_training:.0f} s of them '
           f'unlearning.\nPictures and curves: {out / "report.html"}\nNumbers:             {out / "summary.json"}')
     return 0
-
-
-def find_option_file(path: str) -> Path:
-    """The option file as given, relative to the current directory; else the one of that name that is installed.
-
-    Raises:
-        OptionError: there is no such file in either place.
-    """
-    given = Path(path).expanduser()
-    package = Path(__file__).resolve().parent
-    # in a wheel the option files lie inside the package, in a checkout beside it
-    shipped = [folder / given.name for folder in (package / 'option_files', package.parent / 'options')
-               if given.parts == ('options', given.name)]
-    for candidate in (given, *shipped):
-        if candidate.is_file():
-            return candidate
-    raise OptionError(f'The option file {path} does not exist: correct the path after -opt.')
 
 
 def load_network(opt: Mapping, path: str) -> nn.Module:

@@ -18,7 +18,7 @@ import yaml
 from basicsr_unlearn.compat import prepare_pipeline, rebound
 from basicsr_unlearn.errors import OptionError, UnlearnError
 from basicsr_unlearn.memory import keep_freed_memory
-from basicsr_unlearn.options import check_options, load_option_file
+from basicsr_unlearn.options import check_options, find_option_file, load_option_file
 from basicsr_unlearn.preflight import preflight
 from basicsr_unlearn.presets import expand_method
 from basicsr_unlearn.progress import progress_bar
@@ -116,6 +116,9 @@ def override(opt: dict, entries: list[str]) -> None:
 def read_options(path: str, entries: list[str]) -> dict:
     """The options of a file with its method spelt out and `--force_yml` entries applied. Raises OptionError."""
     opt = load_option_file(path)
+    for other, key in (('audit', 'networks'), ('benchmark', 'methods')):
+        if key in opt and 'model_type' not in opt:
+            raise OptionError(f'{path} has no model_type but {key}: it is for basicsr-unlearn {other} -opt {path}.')
     names = [entry for entry in entries if entry.startswith('train:method=')]
     override(opt, names)
     opt = expand_method(opt)
@@ -147,6 +150,7 @@ def _value(text: str, entry: str) -> Any:
 def _run(command: str, argv: list[str]) -> int:
     try:
         args = build_parser(command).parse_args(argv)
+        args.opt = str(find_option_file(args.opt))
         _check_launcher(args.launcher)
         opt = read_options(args.opt, args.force_yml)
         check_options(opt, command == 'train')

@@ -1,6 +1,6 @@
 """Reading an option file, and checking it against the grammar before anything runs."""
-import os
 from collections.abc import Mapping
+from pathlib import Path
 
 import yaml
 from basicsr.utils.options import ordered_yaml
@@ -21,18 +21,35 @@ from basicsr_unlearn.option_walker import check_dataset, check_section, check_va
 from basicsr_unlearn.presets import expand_method
 
 
+def find_option_file(path: str) -> Path:
+    """The option file as given, relative to the current directory; else the one of that name that is installed.
+
+    Raises:
+        OptionError: there is no such file in either place.
+    """
+    given = Path(path).expanduser()
+    package = Path(__file__).resolve().parent
+    # in a wheel the option files lie inside the package, in a checkout beside it
+    shipped = [folder / given.name for folder in (package / 'option_files', package.parent / 'options')
+               if given.parts == ('options', given.name)]
+    for candidate in (given, *shipped):
+        if candidate.exists():
+            return candidate
+    raise OptionError(f'The option file {path} does not exist: correct the path after -opt.')
+
+
 def load_option_file(path: str) -> dict:
-    """Read an option file as BasicSR does.
+    """Read an option file as BasicSR does; `options/NAME.yml` is found in an installed package too.
 
     Raises:
         OptionError: the file is missing, no YAML, no mapping, or repeats a key, which YAML readers let pass.
     """
-    if os.path.isdir(path):
+    file = find_option_file(path)
+    if file.is_dir():
         raise OptionError(f'The option file {path} is a folder: name the .yml file in it.')
     loader = ordered_yaml()[0]
     try:
-        with open(path, encoding='utf-8') as file:
-            text = file.read()
+        text = file.read_text(encoding='utf-8')
         _refuse_repeated_keys(yaml.compose(text, Loader=loader), path)
         opt = yaml.load(text, Loader=loader)  # noqa: S506  the loader of BasicSR, which the plugin tag needs
     except OSError as error:

@@ -9,7 +9,6 @@ from torch.utils.tensorboard import SummaryWriter
 
 from basicsr_unlearn import demo
 from basicsr_unlearn.archs.nafnet_arch import NAFNet
-from basicsr_unlearn.errors import OptionError
 from basicsr_unlearn.options import load_option_file
 
 NETWORK = {'width': 4, 'enc_blk_nums': [1], 'middle_blk_num': 1, 'dec_blk_nums': [1]}
@@ -119,16 +118,6 @@ def test_out_must_not_be_a_file(job, capsys):
     assert '--out tiny.yml is a file' in capsys.readouterr().err
 
 
-def test_option_files_are_found_here_first_and_then_in_the_installation(in_tmp_path):
-    shipped = demo.find_option_file('options/unlearn_haze.yml')
-    assert shipped.is_absolute() and load_option_file(str(shipped))['name'] == 'unlearn_haze'
-    Path('options').mkdir()
-    Path('options/unlearn_haze.yml').write_text('name: mine\n', encoding='utf-8')
-    assert not demo.find_option_file('options/unlearn_haze.yml').is_absolute()
-    with pytest.raises(OptionError, match='other/unlearn_haze.yml does not exist'):
-        demo.find_option_file('other/unlearn_haze.yml')
-
-
 def test_progress_shows_steps_and_warnings_and_nothing_else():
     shown = []
     progress = demo.Progress(200, shown.append, moving=False)
@@ -189,7 +178,7 @@ def test_blocks_are_described_on_one_line():
 
 def test_shipped_sample_scores_are_finite(in_tmp_path):
     """The demo's own data: every validation set of the shipped option file gives pairs that can be scored."""
-    opt = load_option_file(str(demo.find_option_file(demo.DEFAULT_OPTION_FILE)))
+    opt = load_option_file(demo.DEFAULT_OPTION_FILE)
     for name, dataset in demo.validation_sets(opt).items():
         error = np.mean((dataset[0]['lq'].numpy() - dataset[0]['gt'].numpy())**2)
         assert 8 < -10 * math.log10(error) < 35, name

@@ -8,8 +8,9 @@ import yaml
 from basicsr.utils.options import ordered_yaml
 from basicsr.utils.registry import DATASET_REGISTRY, LOSS_REGISTRY
 
+from basicsr_unlearn import show
 from basicsr_unlearn.errors import OptionError
-from basicsr_unlearn.options import check_options, load_option_file
+from basicsr_unlearn.options import check_options, find_option_file, load_option_file
 
 OPTION_FILES = [path for path in sorted((Path(__file__).resolve().parent.parent / 'options').glob('*.yml'))
                 if 'model_type:' in path.read_text()]  # of train and test; others are of the benchmark
@@ -270,7 +271,7 @@ def test_test_files(opt):
 
 
 @pytest.mark.parametrize('content, sentence', [
-    (None, 'none.yml cannot be read: No such file or directory'),
+    (None, 'none.yml does not exist: correct the path after -opt'),
     ('name: [1, 2\nmodel_type: x\n', r'Line 2 of the option file .*x.yml cannot be read'),
     ('- a\n- b\n', 'holds no options'),
     ('', 'holds no options'),
@@ -294,3 +295,20 @@ def test_folder_or_other_encoding_as_option_file(tmp_path):
     (tmp_path / 'x.yml').write_bytes(b'name: \xff\xfe')
     with pytest.raises(OptionError, match='no text in UTF-8'):
         load_option_file(str(tmp_path / 'x.yml'))
+
+
+def test_option_files_are_found_here_first_and_then_in_the_installation(in_tmp_path):
+    shipped = find_option_file('options/unlearn_haze.yml')
+    assert shipped.is_absolute() and load_option_file(str(shipped))['name'] == 'unlearn_haze'
+    Path('options').mkdir()
+    Path('options/unlearn_haze.yml').write_text('name: mine\n', encoding='utf-8')
+    assert not find_option_file('options/unlearn_haze.yml').is_absolute()
+    with pytest.raises(OptionError, match='other/unlearn_haze.yml does not exist'):
+        find_option_file('other/unlearn_haze.yml')
+
+
+@pytest.mark.parametrize('file, command', [('audit_haze', 'audit'), ('benchmark_nafnet', 'benchmark')])
+def test_a_file_of_another_command_is_sent_there(file, command, capsys):
+    path = f'options/{file}.yml'
+    assert show.main(['-opt', path]) == 2
+    assert f'it is for basicsr-unlearn {command} -opt {path}.' in capsys.readouterr().err

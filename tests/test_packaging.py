@@ -55,7 +55,7 @@ def test_the_metadata_name_the_requirements_that_work_together(wheel):
 def test_an_installed_package_finds_its_files_from_anywhere(wheel, tmp_path):
     zipfile.ZipFile(wheel).extractall(tmp_path / 'installed')
     (tmp_path / 'elsewhere').mkdir()
-    code = ("from basicsr_unlearn.demo import find_option_file; print(find_option_file('options/unlearn_haze.yml'));"
+    code = ("from basicsr_unlearn.options import find_option_file; print(find_option_file('options/unlearn_haze.yml'));"
             "from basicsr_unlearn.checkpoint import resolve_checkpoint;"
             "print(resolve_checkpoint('basicsr_unlearn/zoo/nafnet_allinone.pth'))")
     run = subprocess.run([sys.executable, '-c', code], cwd=tmp_path / 'elsewhere', capture_output=True, text=True,

@@ -9,7 +9,6 @@ from typing import Any
 from basicsr.utils.registry import ARCH_REGISTRY, METRIC_REGISTRY
 
 from basicsr_unlearn.audit.recovery import WAYS
-from basicsr_unlearn.demo import find_option_file
 from basicsr_unlearn.entry import override
 from basicsr_unlearn.errors import OptionError
 from basicsr_unlearn.option_grammar import (
@@ -27,7 +26,7 @@ from basicsr_unlearn.option_grammar import (
     whole,
 )
 from basicsr_unlearn.option_walker import check_dataset, check_section, check_value
-from basicsr_unlearn.options import load_option_file
+from basicsr_unlearn.options import find_option_file, load_option_file
 from basicsr_unlearn.tiling import DEFAULT_OVERLAP, check_tile
 from basicsr_unlearn.unlearning.attacks import attack_settings
 
@@ -113,7 +112,7 @@ def read_audit(path: str, overrides: list[str] = (), quick: bool = False) -> Aud
         OptionError: an option is unknown, missing or out of range, or the file does not exist.
     """
     file = find_option_file(path)
-    opt = load_option_file(str(file))
+    opt = load_option_file(path)
     override(opt, list(overrides))
     check_section(opt, TOP, '')
     name = f'{opt["name"]}_quick' if quick else opt['name']
