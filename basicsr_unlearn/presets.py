@@ -4,7 +4,7 @@ A preset file has
     about: one line
     source: where it was published, and what is our choice
     needs: what the run has to give: forget, retain (pairs), proxy ... in words
-    cost: of a step, in forward and backward passes against plain training
+    cost: arithmetic of a step against one of plain training, in the mean of 200; what comes before the first step
     train: the parts; each key with its source in a comment
 """
 import difflib

@@ -1,22 +1,69 @@
-"""The command `basicsr-unlearn show`: an option file with its method spelt out."""
+"""The command `basicsr-unlearn show`: an option file with its method spelt out, or what a component takes."""
+import difflib
+import inspect
+import re
+
+from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, LOSS_REGISTRY, METRIC_REGISTRY, MODEL_REGISTRY
+
+import basicsr_unlearn  # noqa: F401  registers the components
 from basicsr_unlearn.entry import Parser, guarded, read_options
+from basicsr_unlearn.errors import OptionError
 from basicsr_unlearn.option_text import option_text
-from basicsr_unlearn.options import check_options
+from basicsr_unlearn.options import check_options, load_option_file
+from basicsr_unlearn.unlearning.parts import ANCHORS, EDITS, MASKS
+
+REGISTRIES = (LOSS_REGISTRY, DATASET_REGISTRY, ARCH_REGISTRY, METRIC_REGISTRY, MODEL_REGISTRY)
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Print the option file that `train.method` and `--force_yml` come to; 0, or 2 for bad input."""
+    """Print the option file that `train.method` and `--force_yml` come to, or a component; 0, or 2 for bad input."""
     return guarded(lambda: _main(argv))
 
 
 def _main(argv: list[str] | None) -> int:
     parser = Parser(prog='basicsr-unlearn show', description='Print an option file with its method spelt out, as a '
-                    'complete option file, after checking it.')
-    parser.add_argument('-opt', required=True, metavar='FILE.yml', help='the option file')
+                    'complete option file, after checking it; or what a component is and takes.')
+    parser.add_argument('component', nargs='?', metavar='TYPE', help='a loss, mask, edit, anchor, data set, network, '
+                        'metric or model, as an option file names it')
+    parser.add_argument('-opt', metavar='FILE.yml', help='an option file of train or test')
     parser.add_argument('--force_yml', nargs='+', default=[], metavar='KEY=VALUE',
                         help='override options of the file, as in train')
     args = parser.parse_args(argv)
-    opt = read_options(args.opt, args.force_yml)
-    check_options(opt, is_train='train' in opt)
-    print(option_text(opt), end='')
+    if (args.opt is None) == (args.component is None):
+        raise OptionError('Name an option file (-opt FILE.yml) or a component (such as SaliencyMask), one of the two.')
+    print(component_text(args.component) if args.opt is None else file_text(args.opt, args.force_yml), end='')
     return 0
+
+
+def file_text(path: str, entries: list[str]) -> str:
+    """The option file, complete; above it, where it names a method, a comment on what does not come from that."""
+    opt = read_options(path, entries)
+    check_options(opt, is_train='train' in opt)
+    train = load_option_file(path).get('train') or {}
+    beside = [key for key in train if key.endswith('_opt') or key in ('optim_g', 'grad_clip', 'phases')]
+    note = f'# Not of the method but beside it in {path}: {", ".join(beside)}.\n'
+    return (note if train.get('method') and beside else '') + option_text(opt)
+
+
+def component_text(name: str) -> str:
+    """The options of a component with their defaults, and its documentation.
+
+    Raises:
+        OptionError: there is no such component; with the nearest name.
+    """
+    known = {**ANCHORS, **MASKS, **EDITS, **{key: entry for registry in REGISTRIES for key, entry in registry}}
+    if name not in known:
+        if name.endswith(('.yml', '.yaml')):
+            raise OptionError(f'{name} is no component: write -opt {name} for an option file.')
+        near = difflib.get_close_matches(name, known, 1)
+        raise OptionError(f"There is no component '{name}'" + (f': did you mean {near[0]}?' if near else '.'))
+    component = known[name]
+    parameters = [parameter for parameter in inspect.signature(component).parameters.values()
+                  if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)]
+    defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
+    required = [f'{p.name}:  # must be given\n' for p in parameters if p.default is p.empty]
+    text = inspect.getdoc(component) or 'It has no documentation.'
+    function = re.match(r'Module form of `(\w+)`', text)  # which has the arguments
+    if function:
+        text += '\n\n' + inspect.getdoc(getattr(inspect.getmodule(component), function[1]))
+    return f'type: {name}\n{"".join(required)}{option_text(defaults)}\n{text}\n'

@@ -139,7 +139,8 @@ def test_an_unknown_method_is_refused_with_the_nearest(name, end):
 
 def test_show_prints_a_file_that_loads_again_and_is_complete(option_file, capsys):
     assert cli.main(['show', '-opt', option_file]) == 0
-    text = capsys.readouterr().out
+    note, text = capsys.readouterr().out.split('\n', 1)
+    assert note == f'# Not of the method but beside it in {option_file}: mask_opt.'
     Path('shown.yml').write_text(text)
     shown = load_option_file('shown.yml')
     check_options(shown, is_train=True)
@@ -220,3 +221,29 @@ def test_methods_refuses_an_unknown_name_with_the_nearest(capsys):
     assert cli.main(['methods', 'salum']) == 2
     out, err = capsys.readouterr()
     assert out == '' and err == "Error: train.method is 'salum', which is not there: did you mean salun?\n"
+
+
+# ---------------------------------------------------------------- components
+
+@pytest.mark.parametrize('name, options, words', [
+    ('SaliencyMask', {'share': 0.5, 'stream': 'forget'}, 'SalUn, ICLR 2024'),
+    ('TargetLoss', {'target': 'degraded', 'noise_std': None, 'loss_weight': 1.0}, "'boundary': the original's output"),
+    ('NAFNet', {'width': 16, 'enc_blk_nums': [1, 1, 1, 28]}, 'U-shaped'),
+    ('calculate_psnr', {'crop_border': None}, 'PSNR'),
+])
+def test_show_prints_what_a_component_takes_as_a_block_with_its_documentation(name, options, words, capsys):
+    assert cli.main(['show', name]) == 0
+    text = capsys.readouterr().out
+    block = yaml.safe_load(text.split('\n\n')[0])
+    assert block['type'] == name and {key: block[key] for key in options} == options
+    assert words in text
+
+
+@pytest.mark.parametrize('arguments, sentence', [
+    (['SaliencyMusk'], "There is no component 'SaliencyMusk': did you mean SaliencyMask?"),
+    (['options/x.yml'], 'options/x.yml is no component: write -opt options/x.yml for an option file.'),
+    ([], 'Name an option file'), (['NAFNet', '-opt', 'x.yml'], 'Name an option file'),
+])
+def test_show_of_nothing_is_one_sentence(arguments, sentence, capsys):
+    assert cli.main(['show', *arguments]) == 2
+    assert f'Error: {sentence}' in capsys.readouterr().err
