@@ -1,7 +1,7 @@
 """What scores say about forgetting and keeping: one definition for training, demo, audit and benchmark.
 
-A score is the mean of a metric over a data set. Columns of scores: `identity` (the untouched degraded input), `original`,
-`unlearned`, and any number of retrained networks (`retrained`, `retrained 2`, ...).
+A score is the mean of a metric over a data set. Columns of scores: `identity` (the untouched degraded input),
+`original`, `unlearned`, and any number of retrained networks (`retrained`, `retrained 2`, ...).
 """
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,9 +26,9 @@ class Yardstick:
         name: of the metric, as people read it.
         unit: 'dB' or ''.
         higher: whether higher values are better restorations.
-        margin: by how much the original has to beat the untouched input for there to be a skill, and how far a retrained
-            network has to fall short of the original to be a reference. In the metric's unit; None takes SKILL_MARGIN
-            for a metric in dB, and 0 for others, whose scale is not known here.
+        margin: by how much the original has to beat the untouched input for there to be a skill, and how far a
+            retrained network has to fall short of the original to be a reference. In the metric's unit; None takes
+            SKILL_MARGIN for a metric in dB, and 0 for others, whose scale is not known here.
     """
     name: str = 'PSNR'
     unit: str = 'dB'
