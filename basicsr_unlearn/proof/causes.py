@@ -1,0 +1,115 @@
+"""Why a run did not forget as it should: the likely cause and what to set. Plain Python, no BasicSR."""
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from basicsr_unlearn.proof.judgement import (
+    CANNOT_JUDGE,
+    FORGOTTEN,
+    NOT_FORGOTTEN,
+    OVER_FORGOTTEN,
+    PSNR,
+    Yardstick,
+    forget_gap,
+    has_skill,
+    judge_forgetting,
+)
+
+DEAD_RATE = 0.1  # of the rate at its highest, below which a schedule has ended the run before its last step; our choice
+STILL_FALLING = 0.1  # of the gap that is left, closed since the validation before; our choice
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What an unlearning run was and where it ended; of several forget sets, the one that it ended furthest off on.
+
+    Args:
+        scores: of the forget set, by the columns of judgement.py: `identity`, `original`, `unlearned` and, where there
+            are any, retrained networks.
+        before: the network's score at the validation before the last; None if there was none after the start.
+        retain: scores of each retain set, by the same columns; they tell whether the network has other tasks.
+        steps, total_iter: optimizer steps done, and `train.total_iter`.
+        rate, last_rate: the learning rate at its highest and at the last step.
+        terms: those of the objective: 'forget', 'retain', 'adversarial', 'anchor'.
+        ascent: whether the forget term is an ascent that nothing bounds.
+        held_to: `target` of the retain or adversarial term, 'teacher' or 'gt'; None without such a term.
+        stop_rule_met: None without `train.stop_opt`.
+        scaled: whether `train.rate_opt` set the rate.
+    """
+    scores: Mapping[str, float]
+    before: float | None = None
+    retain: Sequence[Mapping[str, float]] = ()
+    steps: int = 0
+    total_iter: int = 0
+    rate: float = 0.0
+    last_rate: float = 0.0
+    terms: Sequence[str] = ('forget',)
+    ascent: bool = False
+    held_to: str | None = None
+    stop_rule_met: bool | None = None
+    scaled: bool = False
+
+
+def likely_cause(facts: RunFacts, yardstick: Yardstick = PSNR) -> str | None:
+    """The likely cause and what to set, as one sentence with capital and full stop; None where nothing is wrong or
+    nothing can be said.
+
+    Args:
+        facts: of the run.
+        yardstick: the metric that its scores are of.
+    """
+    state = judge_forgetting('', facts.scores, yardstick).state
+    if state in (CANNOT_JUDGE, FORGOTTEN):
+        return None
+    if state == OVER_FORGOTTEN:
+        return _too_far(facts)
+    if 'forget' not in facts.terms:
+        return 'No term of the objective looks at the forget set: add a train.forget_opt.'
+    if facts.stop_rule_met is False and facts.last_rate < DEAD_RATE * facts.rate:
+        return (f'The schedule took the learning rate from {facts.rate:.1e} to {facts.last_rate:.1e} before the stop '
+                'rule was met: write train.scheduler: {type: MultiStepLR, milestones: [' f'{facts.total_iter}' ']}, '
+                'which keeps it as it is.')
+    if state == NOT_FORGOTTEN:
+        return (f'The steps are too small for this network (learning rate {facts.rate:.1e}, {facts.steps} steps): '
+                + _larger_steps(facts))
+    if _falling(facts, yardstick):
+        return (f'The score was still falling when the run ended after {facts.steps} steps: raise train.total_iter, '
+                f'for instance to {2 * facts.total_iter}.')
+    holder = f'train.{"retain" if "retain" in facts.terms else "adversarial"}_opt'
+    if facts.held_to == 'teacher' and _single_task(facts, yardstick):
+        return ("What holds the rest is the original's own output, and with it the habits that it has on clean images, "
+                f'which are part of what should go where a network has a single task: write {holder}.target: gt.')
+    if facts.held_to is not None:
+        return (f'What holds the rest holds on to the forget set too: lower {holder}.loss_weight, or '
+                + _larger_steps(facts))
+    return f'The steps are too small for this network (learning rate {facts.rate:.1e}): ' + _larger_steps(facts)
+
+
+def _too_far(facts: RunFacts) -> str | None:
+    """The network came below its reference."""
+    if not facts.ascent:
+        return None
+    if facts.stop_rule_met is None:
+        return ('Nothing ends the ascent: add train.stop_opt: {forget_psnr: identity}, or write '
+                'train.forget_opt.bound: identity.')
+    smaller = 'halve train.rate_opt.forget_step' if facts.scaled else 'divide train.optim_g.lr by 3'
+    return (f'The ascent was too fast for the stop rule, which averages several steps: {smaller}, or write '
+            'train.forget_opt.bound: identity.')
+
+
+def _larger_steps(facts: RunFacts) -> str:
+    if facts.scaled:
+        return 'double train.rate_opt.forget_step.'
+    return ('add train.rate_opt: {forget_step: 0.01}, which fits the rate to the network, or multiply train.optim_g.lr '
+            'by 10.')
+
+
+def _falling(facts: RunFacts, yardstick: Yardstick) -> bool:
+    if facts.before is None:
+        return False
+    closed = yardstick.gain(facts.before, facts.scores['unlearned'])
+    return closed > STILL_FALLING * abs(forget_gap(facts.scores, yardstick))
+
+
+def _single_task(facts: RunFacts, yardstick: Yardstick) -> bool:
+    """Whether the original could do nothing on the retain sets that the untouched input does not have."""
+    return not any(has_skill(scores['original'], scores['identity'], yardstick) for scores in facts.retain)
