@@ -1,5 +1,6 @@
 # make demo   unlearn haze on a small network and report it      make test   the test suite
 # make lint   ruff                                               make clean  remove what make and runs have built
+# make torture   kills, mutated option files, damaged images and full disks, not part of make test
 # Each sets up .venv first, once. Another Python: make demo PYTHON=python3.12
 
 SHELL := /bin/bash
@@ -15,10 +16,10 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 READY := $(VENV)/.ready
 
-.PHONY: help demo test lint clean setup
+.PHONY: help demo test torture lint clean setup
 
 help:
-	@sed -n 's/^# //p' Makefile | head -n 3
+	@sed -n 's/^# //p' Makefile | head -n 4
 
 demo: $(READY)
 	@echo 'Demo: unlearning haze, then measuring and drawing the result. Under 5 minutes on 2 cores.'
@@ -27,6 +28,10 @@ demo: $(READY)
 test: $(READY)
 	@echo 'Tests: under 10 minutes on 2 cores.'
 	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -q
+
+torture: $(READY)
+	@echo 'Hostile input: under 15 minutes on 2 cores.'
+	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.torture
 
 lint: $(READY)
 	@$(BIN)/ruff check .
