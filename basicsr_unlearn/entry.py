@@ -20,7 +20,7 @@ from basicsr_unlearn.errors import OptionError, UnlearnError
 from basicsr_unlearn.memory import keep_freed_memory
 from basicsr_unlearn.options import check_options, find_option_file, load_option_file
 from basicsr_unlearn.preflight import preflight
-from basicsr_unlearn.presets import expand_method
+from basicsr_unlearn.presets import expand_method, with_method
 from basicsr_unlearn.progress import progress_bar
 
 BAD_INPUT, INTERRUPTED = 2, 130
@@ -114,16 +114,25 @@ def override(opt: dict, entries: list[str]) -> None:
 
 
 def read_options(path: str, entries: list[str]) -> dict:
-    """The options of a file with its method spelt out and `--force_yml` entries applied. Raises OptionError."""
+    """The options of a file with its method spelt out and `--force_yml` entries applied. Raises OptionError.
+
+    A method named by an entry takes the place of the file's own parts; the other entries override what comes out.
+    """
     opt = load_option_file(path)
     for other, key in (('audit', 'networks'), ('benchmark', 'methods')):
         if key in opt and 'model_type' not in opt:
             raise OptionError(f'{path} has no model_type but {key}: it is for basicsr-unlearn {other} -opt {path}.')
-    names = [entry for entry in entries if entry.startswith('train:method=')]
-    override(opt, names)
+    names = method_entries(entries)
+    for entry in names:
+        opt = with_method(opt, _value(entry.partition('=')[2].strip(), entry))
     opt = expand_method(opt)
     override(opt, [entry for entry in entries if entry not in names])
     return opt
+
+
+def method_entries(entries: list[str]) -> list[str]:
+    """Those `--force_yml` entries that name a method."""
+    return [entry for entry in entries if entry.partition('=')[0].replace(' ', '') == 'train:method']
 
 
 def _existing(block: Any, key: str, entry: str) -> str | int:

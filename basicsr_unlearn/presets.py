@@ -17,6 +17,9 @@ import yaml
 from basicsr_unlearn.errors import OptionError
 
 FOLDER = Path(__file__).parent / 'methods'
+PARTS = ('forget_opt', 'retain_opt', 'adversarial_opt', 'anchor_opt', 'mask_opt', 'edit_opt', 'proxy_opt', 'phases',
+         'dual_opt', 'conflict_opt', 'stop_opt', 'optim_g', 'grad_clip', 'evidence_batches')  # what makes a method
+MEANT = {'published': 'accurate_forgetting'}  # a word that people use -> the name of the method
 
 
 def method_names() -> list[str]:
@@ -31,10 +34,29 @@ def read_method(name: str) -> dict[str, Any]:
         OptionError: there is no such method; with the nearest name.
     """
     if name not in method_names():
-        near = difflib.get_close_matches(str(name), method_names(), 1)
+        near = nearest_method(name)
         raise OptionError(f"train.method is '{name}', which is not there: " +
-                          (f'did you mean {near[0]}?' if near else f'use one of {", ".join(method_names())}.'))
+                          (f'did you mean {near}?' if near else f'use one of {", ".join(method_names())}.'))
     return yaml.safe_load((FOLDER / f'{name}.yml').read_text(encoding='utf-8'))
+
+
+def nearest_method(name: object) -> str | None:
+    """The method that a wrong name can mean, if any."""
+    near = difflib.get_close_matches(str(name), method_names(), 1)
+    return MEANT.get(str(name)) or (near[0] if near else None)
+
+
+def with_method(opt: dict, name: str | None) -> dict:
+    """The options with another method in place of their own and of its PARTS; schedule, steps, data and val stay.
+
+    Raises:
+        OptionError: they have no block `train`.
+    """
+    if not isinstance(opt.get('train'), dict):
+        raise OptionError(f'train.method {name} was asked for, but the option file has no block train: name a file '
+                          'that trains.')
+    own = {key: value for key, value in opt['train'].items() if key != 'method' and key not in PARTS}
+    return {**opt, 'train': {'method': name, **own}}
 
 
 def expand_method(opt: dict) -> dict:

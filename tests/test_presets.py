@@ -7,10 +7,11 @@ import yaml
 from basicsr.utils.options import ordered_yaml
 
 from basicsr_unlearn import cli
+from basicsr_unlearn.entry import read_options
 from basicsr_unlearn.errors import OptionError
 from basicsr_unlearn.option_text import option_text
 from basicsr_unlearn.options import check_options, load_option_file
-from basicsr_unlearn.presets import FOLDER, expand_method, method_names, read_method
+from basicsr_unlearn.presets import FOLDER, PARTS, expand_method, method_names, read_method
 
 OPTION_FILES = [path for path in sorted((Path(__file__).resolve().parent.parent / 'options').glob('*.yml'))
                 if 'model_type:' in path.read_text()]  # of train and test
@@ -160,11 +161,33 @@ def test_show_repeats_every_shipped_file(path, capsys, in_tmp_path):
     assert plain(load_option_file('shown.yml')) == plain(expand_method(load_option_file(str(path))))
 
 
+UNLEARNING = [path for path in OPTION_FILES if path.stem.startswith('unlearn_')]
+
+
+def test_every_part_of_every_method_is_known_as_one():
+    assert set().union(*(read_method(name)['train'] for name in method_names())) == set(PARTS)
+
+
+@pytest.mark.parametrize('path', UNLEARNING, ids=lambda path: path.stem)
+@pytest.mark.parametrize('name', ['calibrated', 'accurate_forgetting', 'deep', 'scrub', 'salun', 'retrain', 'pdu'])
+def test_a_method_takes_the_place_of_what_a_file_has(path, name):
+    """Schedule, steps, data and validation stay; nothing of another method does."""
+    file = expand_method(load_option_file(str(path)))
+    assert file['model_type'] == 'UnlearnModel'
+    opt = read_options(str(path), [f'train:method={name}', 'train:optim_g:lr=3e-5', 'train:total_iter=9'])
+    check_options(opt, is_train=True)
+    preset = read_method(name)['train']
+    own = {key: value for key, value in opt['train'].items() if key in PARTS}
+    assert plain(own) == plain({**preset, 'optim_g': {**preset['optim_g'], 'lr': 3e-5}})
+    rest = {key: value for key, value in file['train'].items() if key not in PARTS}
+    assert plain({key: value for key, value in opt['train'].items() if key not in PARTS}) == plain(
+        {**rest, 'total_iter': 9})
+    assert plain({**opt, 'train': None}) == plain({**file, 'train': None})
+
+
 @pytest.mark.parametrize('name', method_names())
 def test_a_method_can_be_chosen_on_the_command_line(option_file, name, capsys):
-    """The mask's share beside the method is for salun: with another method it has to go."""
-    Path(option_file).write_text(FILE.replace('  mask_opt: {share: 0.3}\n', ''))
-    entries = [f'train:method={name}', 'train:total_iter=9', 'train:optim_g:lr=3e-5']
+    entries = ['train:optim_g:lr=3e-5', f'train:method={name}', 'train:total_iter=9']
     assert cli.main(['show', '-opt', option_file, '--force_yml', *entries]) == 0
     train = read(capsys.readouterr().out)['train']
     preset = read_method(name)['train']
@@ -172,15 +195,10 @@ def test_a_method_can_be_chosen_on_the_command_line(option_file, name, capsys):
     assert plain(train) == plain({**preset, 'optim_g': {**preset['optim_g'], 'lr': 3e-5}})
 
 
-def test_entries_override_what_the_method_brings_in_any_order(option_file, capsys):
-    entries = ['train:forget_opt:loss_weight=2', 'train:method=neggrad_plus', 'train:mask_opt=none']
-    assert cli.main(['show', '-opt', option_file, '--force_yml', *entries]) == 0
-    assert read(capsys.readouterr().out)['train']['forget_opt']['loss_weight'] == 2
-
-
 @pytest.mark.parametrize('entries, sentence', [
     (['train:method=salum'], "train.method is 'salum', which is not there: did you mean salun?"),
-    (['train:method=gradient_ascent'], 'The option train.mask_opt.type is missing'),  # of the share beside it
+    (['train:method=published'], "train.method is 'published', which is not there: did you mean accurate_forgetting?"),
+    (['train:method=gradient_ascent', 'train:mask_opt:share=2'], "the option file has no 'mask_opt' there"),
     (['train:method=salun', 'train:mask_opt:share=2'], 'train.mask_opt does not work: share'),
     (['train:dual_opt:start=1'], "the option file has no 'dual_opt' there"),
 ])
@@ -239,8 +257,18 @@ def test_show_prints_what_a_component_takes_as_a_block_with_its_documentation(na
     assert words in text
 
 
+@pytest.mark.parametrize('name', method_names())
+def test_show_prints_a_method_with_its_file_source_needs_and_cost(name, capsys):
+    assert cli.main(['show', name]) == 0
+    text = capsys.readouterr().out
+    assert f'train:method={name}' in text and str(FOLDER / f'{name}.yml') in text
+    assert yaml.safe_load(text) == read_method(name)
+
+
 @pytest.mark.parametrize('arguments, sentence', [
-    (['SaliencyMusk'], "There is no component 'SaliencyMusk': did you mean SaliencyMask?"),
+    (['SaliencyMusk'], "There is no method or component 'SaliencyMusk': did you mean SaliencyMask?"),
+    (['calibratd'], "There is no method or component 'calibratd': did you mean calibrated?"),
+    (['published'], "There is no method or component 'published': did you mean accurate_forgetting?"),
     (['options/x.yml'], 'options/x.yml is no component: write -opt options/x.yml for an option file.'),
     ([], 'Name an option file'), (['NAFNet', '-opt', 'x.yml'], 'Name an option file'),
 ])
