@@ -12,6 +12,7 @@ from basicsr_unlearn.checkpoint import resolve_checkpoint
 from basicsr_unlearn.demo import load_network, measures
 from basicsr_unlearn.errors import DataError, OptionError, UnlearnError
 from basicsr_unlearn.option_grammar import LIST, MAPPING, OPEN, TEXT, number, or_empty, whole
+from basicsr_unlearn.option_text import PLUGIN
 from basicsr_unlearn.option_walker import check_dataset, check_section
 from basicsr_unlearn.options import check_options, find_option_file, load_option_file
 from basicsr_unlearn.preflight import preflight
@@ -211,7 +212,7 @@ def jobs_of(benchmark: Benchmark, target: str) -> list[dict]:
             run_key = _digest([__version__, opt, digest])
             cell = f'{target}_{label}_seed{seed}'
             run = {'option_file': str(benchmark.out / 'options' / f'{cell}.yml'),
-                   'options': {'plugin': __version__, 'name': f'benchmark_{cell}_{run_key[:8]}', **opt}}
+                   'options': {'plugin': PLUGIN, 'name': f'benchmark_{cell}_{run_key[:8]}', **opt}}
             jobs.append(job(f'cells/{cell}.json', [run_key], {'kind': 'method', 'name': label, 'seed': seed}, run=run))
     return jobs
 

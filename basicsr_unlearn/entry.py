@@ -18,6 +18,7 @@ import yaml
 from basicsr_unlearn.compat import prepare_pipeline, rebound
 from basicsr_unlearn.errors import OptionError, UnlearnError
 from basicsr_unlearn.memory import keep_freed_memory
+from basicsr_unlearn.option_loader import load_yaml
 from basicsr_unlearn.options import check_options, find_option_file, load_option_file
 from basicsr_unlearn.preflight import preflight
 from basicsr_unlearn.presets import expand_method, with_method
@@ -150,10 +151,7 @@ def _value(text: str, entry: str) -> Any:
         return float(text)
     if text.lower() == 'none':  # as BasicSR does
         return None
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise OptionError(f'--force_yml {entry}: the value is no YAML.') from error
+    return load_yaml(text, f'--force_yml {entry}')
 
 
 def _run(command: str, argv: list[str]) -> int:

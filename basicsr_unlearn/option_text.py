@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-PLUGIN = "plugin: !!python/name:basicsr_unlearn.__version__ ''"
+PLUGIN = 'basicsr_unlearn.__version__'
 
 
 class _Dumper(yaml.SafeDumper):
@@ -36,10 +36,11 @@ _Dumper.add_representer(type(None), lambda dumper, _: dumper.represent_scalar('t
 
 
 def option_text(options: Mapping[str, Any]) -> str:
-    """YAML of options, sections apart, ending with a line break; the plugin tag is written as it was read."""
+    """YAML of options, sections apart, ending with a line break; `plugin` is written as the tag."""
     parts = []
     for key, value in options.items():
         block = isinstance(value, Mapping)
-        text = PLUGIN + '\n' if key == 'plugin' else yaml.dump({key: value}, Dumper=_Dumper, sort_keys=False, width=120)
+        text = (f"plugin: !!python/name:{value} ''\n" if key == 'plugin' else
+                yaml.dump({key: value}, Dumper=_Dumper, sort_keys=False, width=120))
         parts.append(('\n' if block and parts else '') + text)
     return ''.join(parts)

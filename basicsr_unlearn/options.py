@@ -1,9 +1,8 @@
 """Reading an option file, and checking it against the grammar before anything runs."""
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
-import yaml
-from basicsr.utils.options import ordered_yaml
 from basicsr.utils.registry import ARCH_REGISTRY, METRIC_REGISTRY, MODEL_REGISTRY
 
 import basicsr_unlearn  # noqa: F401  registers the components
@@ -17,8 +16,11 @@ from basicsr_unlearn.option_grammar import (
     TRAIN,
     Component,
 )
+from basicsr_unlearn.option_loader import import_plugin, load_yaml
 from basicsr_unlearn.option_walker import check_dataset, check_section, check_value, registered
 from basicsr_unlearn.presets import expand_method
+
+LARGEST = 2**20  # bytes of an option file; the longest shipped one has 14,000
 
 
 def find_option_file(path: str) -> Path:
@@ -27,44 +29,42 @@ def find_option_file(path: str) -> Path:
     Raises:
         OptionError: there is no such file in either place.
     """
-    given = Path(path).expanduser()
+    given = Path(os.path.expanduser(path))
     package = Path(__file__).resolve().parent
     # in a wheel the option files lie inside the package, in a checkout beside it
     shipped = [folder / given.name for folder in (package / 'option_files', package.parent / 'options')
                if given.parts == ('options', given.name)]
     for candidate in (given, *shipped):
-        if candidate.exists():
+        if os.path.exists(candidate):  # Path.exists raises where a name is too long
             return candidate
     raise OptionError(f'The option file {path} does not exist: correct the path after -opt.')
 
 
 def load_option_file(path: str) -> dict:
-    """Read an option file as BasicSR does; `options/NAME.yml` is found in an installed package too.
+    """Read an option file as BasicSR does, but run nothing of it; `options/NAME.yml` is found in an installed package.
+
+    The package that `plugin:` names is imported, once all else has been found to be plain values.
 
     Raises:
-        OptionError: the file is missing, no YAML, no mapping, or repeats a key, which YAML readers let pass.
+        OptionError: the file is missing, no YAML, no mapping, has a tag of Python elsewhere, or names a plugin that
+            cannot be imported; see `load_yaml`.
     """
     file = find_option_file(path)
     if file.is_dir():
         raise OptionError(f'The option file {path} is a folder: name the .yml file in it.')
-    loader = ordered_yaml()[0]
+    where = f'the option file {path}'
     try:
-        text = file.read_text(encoding='utf-8')
-        _refuse_repeated_keys(yaml.compose(text, Loader=loader), path)
-        opt = yaml.load(text, Loader=loader)  # noqa: S506  the loader of BasicSR, which the plugin tag needs
+        if not file.is_file() or file.stat().st_size > LARGEST:
+            raise OptionError(f'The option file {path} is no file of options: name a .yml file of less than 1 MB.')
+        opt = load_yaml(file.read_text(encoding='utf-8'), where, plugin=True)
     except OSError as error:
         raise OptionError(f'The option file {path} cannot be read: {error.strerror}.') from error
     except UnicodeDecodeError as error:
         raise OptionError(f'The option file {path} is no text in UTF-8.') from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, 'problem_mark', None)
-        line = f'Line {mark.line + 1} of the' if mark else 'The'
-        problem = getattr(error, 'problem', None) or 'no YAML'
-        if 'merge' in problem:
-            problem = 'the merge key << is not supported, write the keys out'
-        raise OptionError(f'{line} option file {path} cannot be read: {problem}.') from error
     if not isinstance(opt, dict):
         raise OptionError(f'The option file {path} holds no options: it must be a mapping with name, model_type, ...')
+    if 'plugin' in opt:
+        import_plugin(opt['plugin'], where)
     return opt
 
 
@@ -131,16 +131,3 @@ def _check_datasets(datasets: Mapping, is_train: bool, strict: bool) -> None:
     elif not datasets:
         raise OptionError('datasets is empty: a test needs at least one data set.')
 
-
-def _refuse_repeated_keys(node: yaml.Node | None, path: str) -> None:
-    if isinstance(node, yaml.MappingNode):
-        seen = set()
-        for key, value in node.value:
-            if key.value in seen:
-                raise OptionError(f'Line {key.start_mark.line + 1} of the option file {path} repeats the key '
-                                  f'{key.value}: keep one of them.')
-            seen.add(key.value)
-            _refuse_repeated_keys(value, path)
-    elif isinstance(node, yaml.SequenceNode):
-        for entry in node.value:
-            _refuse_repeated_keys(entry, path)

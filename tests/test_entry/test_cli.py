@@ -90,7 +90,7 @@ def test_override_reaches_into_lists():
     ('train:total_iter:x=5', "has no 'x' there"),
     ('forget:2:name=c', "has no '2' there"),
     ('train:total_iter', "has no '='"),
-    ('train:total_iter=[1', 'no YAML'),
+    ('train:total_iter=[1', 'total_iter=.1 cannot be read'),
 ])
 def test_override_refuses(entry, sentence):
     opt = {'train': {'total_iter': 1}, 'forget': [{'name': 'a'}]}
