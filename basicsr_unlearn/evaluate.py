@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from basicsr.metrics import calculate_metric
 from torch import nn
 from torch.utils.data import Dataset
 
 from basicsr_unlearn.errors import DataError, TrainingError
+from basicsr_unlearn.image_scores import image_scores
 from basicsr_unlearn.models.tracking import to_image
 from basicsr_unlearn.unlearning.images import degraded_as_output
 
@@ -75,8 +75,7 @@ def evaluate(nets: Mapping[str, nn.Module], dataset: Dataset, metrics: Mapping[s
                                     'it has diverged, so use an earlier checkpoint.')
             images[column] = to_image(output)
         images['gt'] = to_image(gt)
-        scores = {column: {metric: float(calculate_metric({'img': image, 'img2': images['gt']}, metric_opt))
-                           for metric, metric_opt in metrics.items()}
+        scores = {column: image_scores(image, metrics, images['gt'], images['identity'])
                   for column, image in images.items() if column != 'gt'}
         result.per_image[name] = scores
         if index in chosen:

@@ -82,6 +82,10 @@ def check_training(opt: dict) -> None:
     if train.get('conflict_opt') and (len(parts) == 1 or 'forget_opt' not in parts):
         raise OptionError('train.conflict_opt needs a forget_opt and a term that holds the rest, whose gradients it '
                           'reconciles.')
+    judge, metrics = (train.get('skill_opt') or {}).get('metric'), (opt.get('val') or {}).get('metrics') or {}
+    if judge is not None and judge not in metrics:
+        raise OptionError(f'train.skill_opt.metric is {judge}, which is not under val.metrics: add it there'
+                          + (f', or use {" or ".join(metrics)}.' if metrics else '.'))
     stop = train.get('stop_opt') or {}
     if stop.get('forget_psnr') == 'retrained' and (stop.get('check') != 'val' or
                                                    not opt['path'].get('pretrain_network_retrained')):

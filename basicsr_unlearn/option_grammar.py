@@ -108,6 +108,7 @@ TRAIN = {
             'window': whole(),
             'min_iter': whole(0),
         },
+        'skill_opt': {'metric': TEXT, 'margin': number(at_least=0), 'required': FLAG},  # what there is to forget
         'grad_clip': or_empty(number(above=0)),
         'amp': or_empty(choice('bf16')),
         'channels_last': FLAG,

@@ -72,7 +72,7 @@ def _check_component(block: Any, spec: Component, where: str) -> None:
     # BasicSR's metrics swallow any key, so a misspelt one would go unnoticed: what they name counts.
     is_open = (any(p.kind is p.VAR_KEYWORD for p in parameters.values())
                and not target.__module__.startswith('basicsr.metrics'))
-    handed_over = ('img', 'img2', 'params', 'optimizer', 'last_epoch')
+    handed_over = ('img', 'img2', 'identity', 'params', 'optimizer', 'last_epoch')
     takes = {name: p for name, p in parameters.items()
              if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) and name not in handed_over}
     arguments = {name: value for name, value in block.items() if name != 'type' and name not in spec.extra}

@@ -31,6 +31,7 @@ from basicsr_unlearn.errors import CheckpointError, DataError, OptionError, Unle
 from basicsr_unlearn.models.preparing import build_parts
 from basicsr_unlearn.option_walker import registered
 from basicsr_unlearn.presets import expand_method
+from basicsr_unlearn.skill_check import check_skill
 from basicsr_unlearn.unlearning.parts import MASKS, Evidence
 
 DECODED = 16  # images per data set that are decoded in full; of the others, head and end are read
@@ -49,7 +50,7 @@ def preflight(opt: dict) -> None:
     Raises:
         DataError: a data set cannot be built, an image is missing, damaged, too small or of another size than its
             partner, or forget and retain share samples.
-        OptionError: the network cannot be built from its options, or there is nothing to unlearn.
+        OptionError: the network cannot be built from its options, or the original has nothing to forget.
         CheckpointError: a checkpoint does not exist, cannot be read or does not fit, or the disk is too full.
     """
     with _generators_kept():
@@ -65,6 +66,7 @@ def preflight(opt: dict) -> None:
         _check_masks(opt, net)
         _check_checkpoints(opt, net)
         _check_disk(opt, net)
+        check_skill(opt, net, _resumes(opt))
 
 
 @contextmanager

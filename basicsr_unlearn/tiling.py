@@ -2,7 +2,7 @@
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 # Tiles start at multiples of this: what the network halves, shuffles or cuts into windows is then cut at the same
 # pixels as in the whole image. Four halvings, or windows of 8 after one; the deepest networks here need 8.
@@ -93,3 +93,14 @@ def _weights(spans: list[Span], overlap: int, scale: int) -> list[Tensor]:
     for (start, stop), ramp in zip(spans, ramps):
         total[start * scale:stop * scale] += ramp
     return [ramp / total[start * scale:stop * scale] for (start, stop), ramp in zip(spans, ramps)]
+
+
+class Tiled(nn.Module):
+    """A network that restores in tiles, see `restore_in_tiles`."""
+
+    def __init__(self, net: nn.Module, tile: int, overlap: int, scale: int):
+        super().__init__()
+        self.net, self.tile, self.overlap, self.scale = net, tile, overlap, scale
+
+    def forward(self, lq: Tensor) -> Tensor:
+        return restore_in_tiles(self.net, lq, self.tile, self.overlap, self.scale)

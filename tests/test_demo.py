@@ -37,6 +37,7 @@ train:
   optim_g: {type: Adam, lr: !!float 1e-3}
   scheduler: {type: MultiStepLR, milestones: [1000], gamma: 0.5}
   total_iter: 4
+  skill_opt: {required: false}
   warmup_iter: -1
   forget_opt: {type: GradientAscentLoss, criterion: l1}
   retain_opt: {type: L1Loss, target: teacher}

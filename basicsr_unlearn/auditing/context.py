@@ -24,7 +24,7 @@ from basicsr_unlearn.errors import DataError, OptionError, TrainingError, Unlear
 from basicsr_unlearn.evaluate import free_name
 from basicsr_unlearn.files import write_json
 from basicsr_unlearn.models.tracking import to_image
-from basicsr_unlearn.tiling import DEFAULT_OVERLAP, restore_in_tiles
+from basicsr_unlearn.tiling import DEFAULT_OVERLAP, Tiled
 from basicsr_unlearn.unlearning.ascent import sample_loss
 from basicsr_unlearn.unlearning.images import degraded_as_output
 from basicsr_unlearn.version import __version__
@@ -262,17 +262,6 @@ class Context:
     def progress(items: Any, title: str, total: int, unit: str) -> Any:
         """A bar with the time left, on a terminal only."""
         return tqdm(items, desc=title, total=total, unit=unit, leave=False, disable=not sys.stderr.isatty())
-
-
-class Tiled(nn.Module):
-    """A network that restores in tiles, see `tiling.restore_in_tiles`."""
-
-    def __init__(self, net: nn.Module, tile: int, overlap: int, scale: int):
-        super().__init__()
-        self.net, self.tile, self.overlap, self.scale = net, tile, overlap, scale
-
-    def forward(self, lq: Tensor) -> Tensor:
-        return restore_in_tiles(self.net, lq, self.tile, self.overlap, self.scale)
 
 
 def losses_of(output: Tensor, gt: Tensor) -> dict[str, float]:

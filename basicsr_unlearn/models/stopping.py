@@ -55,20 +55,34 @@ class Stopping:
         if not self.observes('forget'):
             return
         reference = scores['psnr_forget_input'] if self.stop_reference == 'identity' else self.stop_reference
+        if 'psnr_forget_original' in scores:
+            self._note_start(float(self._mean_of_processes(scores['psnr_forget_original'] - reference)))
         values = [scores['psnr_forget'] - reference]
         if self.observes('retain'):
             values.append(scores['psnr_retain_original'] - scores['psnr_retain'])
-        values = torch.stack(values).double()
+        self.stop_rule.observe(*self._mean_of_processes(torch.stack(values)).tolist())
+
+    def _mean_of_processes(self, values: torch.Tensor) -> torch.Tensor:
+        values = values.double()
         if self.opt['dist']:
             torch.distributed.all_reduce(values)
             values /= self.opt['world_size']
-        self.stop_rule.observe(*values.tolist())
+        return values
+
+    def _note_start(self, gap: float) -> None:
+        """Tell the rule where the original is, and a person if the rule cannot work from there."""
+        self.stop_rule.start = gap
+        if self.stop_rule.blind:
+            get_root_logger().warning(
+                f'The stop rule is left out: the original itself is {gap:+.2f} dB from the reference '
+                f'({self.stop_reference}), so the rule cannot tell when something is forgotten, and train.total_iter '
+                'ends the run.')
 
     def observe_round(self, results: dict[str, dict[str, float]]) -> None:
         """Show the rule one validation: the metrics of each data set by name."""
         if self.stop_rule is None or self.stop_check != 'val' or self.stopped:
             return
-        metric, gaps, drops = self.psnr_metric(), [], [0.0]
+        metric, gaps, starts, drops = self.psnr_metric(), [], [], [0.0]
         for name, role in self.roles().items():
             if metric not in results[name]:
                 raise OptionError(f'train.stop_opt has check: val but the data set {name} has no ground truth to '
@@ -76,9 +90,13 @@ class Stopping:
             psnr, references = results[name][metric], self.references[name]
             if role == 'forget':
                 by_name = isinstance(self.stop_reference, str)
-                gaps.append(psnr - (references[self.stop_reference][metric] if by_name else self.stop_reference))
+                reference = references[self.stop_reference][metric] if by_name else self.stop_reference
+                gaps.append(psnr - reference)
+                starts.append(references['original'][metric] - reference)
             else:
                 drops.append(references['original'][metric] - psnr)
+        if self.stop_rule.start is None:
+            self._note_start(sum(starts) / len(starts))
         self.stop_rule.observe(sum(gaps) / len(gaps), max(drops))
 
     def share_observations(self) -> None:
@@ -113,7 +131,7 @@ class Stopping:
             return
         if rule is not None and rule.met(self.iteration):
             self.announce_stop()
-        elif rule is not None:
+        elif rule is not None and not rule.blind:
             found = 'was never measured over a whole window' if not rule.full else (
                 f'is {rule.gap:+.2f} dB from its reference' +
                 ('' if rule.retain_budget is None else f', retain loss {rule.drop:.2f} dB of {rule.retain_budget} dB'))

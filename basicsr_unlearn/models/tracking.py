@@ -1,5 +1,4 @@
 """Validation that shows forgetting at a glance: every data set by its role, beside its reference lines."""
-import inspect
 import re
 from copy import deepcopy
 from os import path as osp
@@ -7,12 +6,12 @@ from os import path as osp
 import numpy as np
 import torch
 from basicsr.archs import build_network
-from basicsr.metrics import calculate_metric
 from basicsr.utils import get_root_logger, imwrite, tensor2img
-from basicsr.utils.registry import METRIC_REGISTRY
 from tqdm import tqdm
 
 from basicsr_unlearn.errors import TrainingError
+from basicsr_unlearn.image_scores import image_scores
+from basicsr_unlearn.proof.judgement import PSNR, Yardstick, false_references, has_skill, references, yardstick_of
 from basicsr_unlearn.tiling import DEFAULT_OVERLAP, restore_in_tiles
 from basicsr_unlearn.unlearning.attacks import eval_mode
 from basicsr_unlearn.unlearning.images import degraded_as_output
@@ -41,6 +40,9 @@ class ValidationTracking:
         self._reference_images: dict[tuple[str, str], dict[str, torch.Tensor]] = {}
         self._round: dict[str, dict[str, float]] = {}  # data set -> results of the current validation
         self._has_layout = False
+        self._told: set[tuple[str, str]] = set()
+        self.history: dict[str, list[tuple[int, dict[str, float]]]] = {}  # data set -> (iteration, metric -> value)
+        self.counts: dict[str, int] = {}  # images by data set
         super().__init__(opt)
 
     def roles(self) -> dict[str, str]:
@@ -54,6 +56,10 @@ class ValidationTracking:
             if opt.get('type') == 'calculate_psnr':
                 return metric
         return None
+
+    def yardstick(self) -> tuple[str | None, Yardstick]:
+        """The metric that forgetting is judged by, of `train.skill_opt.metric` or else PSNR, and how to read it."""
+        return judged_by(self.opt)
 
     def references_of(self) -> dict:
         """What the references depend on that an option file may change before a resume."""
@@ -127,6 +133,7 @@ class ValidationTracking:
             self.feed_data(data)
             self.test()
             outputs = {'unlearned': self.output}
+            identity = to_image(degraded_as_output(self.lq, getattr(self, 'gt', self.output)))
             if not torch.isfinite(self.output).all():
                 raise TrainingError(f'The network returns values that are not finite on {data["lq_path"][0]}: it has '
                                     'diverged and its scores would be meaningless, so use an earlier checkpoint.')
@@ -135,7 +142,7 @@ class ValidationTracking:
             gt = to_image(self.gt) if hasattr(self, 'gt') else None
             for which, output in outputs.items():
                 sums = totals.setdefault(which, {})
-                for metric, value in scores(to_image(output), gt, metrics).items():
+                for metric, value in image_scores(to_image(output), metrics, gt, identity).items():
                     sums[metric] = sums.get(metric, 0.0) + value
             if save_img:
                 imwrite(to_image(self.output), self._image_path(name, image_name, step))
@@ -148,6 +155,13 @@ class ValidationTracking:
         if new_references and self.metric_results:
             self.references[name] = means
         if self.metric_results:
+            self.counts[name] = len(dataloader)
+            points = self.history.setdefault(name, [])
+            if not points and 'original' in self.references.get(name, {}):
+                points.append((0, self.references[name]['original']))
+            if points and points[-1][0] == step:
+                points.pop()
+            points.append((step, dict(self.metric_results)))
             self._report(name, role, step, tb_logger, new_references)
         if self.is_train:
             self._end_of_round(name, tb_logger)
@@ -187,16 +201,27 @@ class ValidationTracking:
         self._warn_over_forgotten(name, role)
 
     def _warn_over_forgotten(self, name: str, role: str) -> None:
-        metric, margin = self.psnr_metric(), (self.opt.get('train') or {}).get('over_forget_margin')
-        references = self.references.get(name, {})
-        which = 'retrained' if 'retrained' in references else 'identity'
-        if role != 'forget' or metric not in self.metric_results or metric not in references.get(which, {}):
+        """Say so once a validation where a forget set fell too far, and once a run where a reference is none."""
+        metric, yardstick = self.yardstick()
+        margin = (self.opt.get('train') or {}).get('over_forget_margin')
+        found = {which: values[metric] for which, values in self.references.get(name, {}).items() if metric in values}
+        if role != 'forget' or metric not in self.metric_results or not {'original', 'identity'} <= set(found):
             return
-        below = references[which][metric] - self.metric_results[metric]
+        if not has_skill(found['original'], found['identity'], yardstick):
+            return  # nothing to forget, so nothing to over-forget
+        for which in false_references(found, yardstick):
+            if (name, which) not in self._told:
+                self._told.add((name, which))
+                get_root_logger().warning(
+                    f'The {which} network is no reference for {name}: it scores {yardstick.shown(found[which])} there, '
+                    f'the original {yardstick.shown(found["original"])}, so it was trained with such data. It is left '
+                    'out of the verdict: correct path.pretrain_network_retrained, or set it to ~.')
+        held = references(found, yardstick)[0]
+        below = -yardstick.gain(self.metric_results[metric], found[held])
         if below > (DEFAULT_OVER_FORGET_MARGIN if margin is None else margin):
-            label = 'retrained network' if which == 'retrained' else 'identity baseline'
-            get_root_logger().warning(f'{name} is over-forgotten: {below:.2f} dB below the {label}, which tells an '
-                                      'observer that something was removed and usually costs the retain sets.')
+            label = 'retrained network' if held == 'retrained' else 'identity baseline'
+            get_root_logger().warning(f'{name} is over-forgotten: {yardstick.shown(below)} below the {label}, which '
+                                      'tells an observer that something was removed and usually costs the retain sets.')
 
     def _end_of_round(self, name: str, tb_logger) -> None:
         """After the last data set of a validation: the charts' layout, the stop rule, and the state that waited."""
@@ -211,6 +236,16 @@ class ValidationTracking:
         self.write_awaited_state()
 
 
+def judged_by(opt: dict) -> tuple[str | None, Yardstick]:
+    """The name under `val.metrics` of the metric that forgetting is judged by, None without one, and its yardstick."""
+    skill, metrics = (opt.get('train') or {}).get('skill_opt') or {}, (opt.get('val') or {}).get('metrics') or {}
+    name = skill.get('metric') or next(
+        (name for name, block in metrics.items() if block.get('type') == 'calculate_psnr'), None)
+    if name not in metrics:
+        return None, PSNR
+    return name, yardstick_of(name, metrics[name], skill.get('margin'))
+
+
 def chart_layout(roles: dict[str, str], results: dict[str, dict[str, float]],
                  references: dict[str, dict[str, dict[str, float]]]) -> dict:
     """Layout of TensorBoard's Custom Scalars: role -> 'set metric' -> lines of the network and its references."""
@@ -222,13 +257,6 @@ def chart_layout(roles: dict[str, str], results: dict[str, dict[str, float]],
             # TensorBoard takes them for regular expressions
             layout.setdefault(roles[name], {})[f'{name} {metric}'] = ['Multiline', [f'^{re.escape(t)}$' for t in tags]]
     return layout
-
-
-def scores(image: np.ndarray, gt: np.ndarray | None, metrics: dict[str, dict]) -> dict[str, float]:
-    """BasicSR's metrics of one image, (h, w, 3) uint8 BGR; without ground truth those that need none."""
-    pair = {'img': image} if gt is None else {'img': image, 'img2': gt}
-    return {metric: float(calculate_metric(pair, opt)) for metric, opt in metrics.items()
-            if gt is not None or 'img2' not in inspect.signature(METRIC_REGISTRY.get(opt['type'])).parameters}
 
 
 def to_image(tensor: torch.Tensor) -> np.ndarray:

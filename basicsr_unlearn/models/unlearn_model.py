@@ -264,6 +264,8 @@ class UnlearnModel(ValidationTracking, Stopping, Checkpointing, Preparing, SRMod
             lq, gt = batch['forget_lq'], batch['forget_gt']
             scores['psnr_forget'] = batch_psnr(outputs['forget'], gt)
             scores['psnr_forget_input'] = batch_psnr(degraded_as_output(lq, gt), gt)
+            if self.observes('forget') and self.stop_rule.start is None:
+                scores['psnr_forget_original'] = batch_psnr(self._teach(lq), gt)
             if 'forget' in self.losses:
                 loss = self.losses['forget']
                 extra = {'lq': lambda: lq, 'teacher': lambda: self._teach(lq), 'proxy': lambda: self._ask_proxy(lq),

@@ -53,6 +53,21 @@ class Yardstick:
 
 
 PSNR = Yardstick()
+LOWER_IS_BETTER = ('lpips', 'dists', 'niqe', 'fid')  # of pyiqa's and BasicSR's metrics
+
+
+def yardstick_of(name: str, options: Mapping, margin: float | None = None) -> Yardstick:
+    """The yardstick that a metric is.
+
+    Args:
+        name: of the metric in the option file.
+        options: its block there: `type`, and `better` or `metric`, which say whether higher values are better.
+        margin: see `Yardstick`; None for its default.
+    """
+    kind = options['type'].removeprefix('calculate_')
+    default = 'lower' if str(options.get('metric', kind)).lower() in (*LOWER_IS_BETTER, 'psnr_to_input') else 'higher'
+    return Yardstick('PSNR' if kind == 'psnr' else name.upper() if name == kind else name,
+                     'dB' if 'psnr' in kind else '', (options.get('better') or default) == 'higher', margin)
 
 
 def has_skill(original: float, identity: float, yardstick: Yardstick = PSNR) -> bool:

@@ -12,6 +12,9 @@ class StopRule:
     L2UL (arXiv 2301.11578) stops the moment the forget accuracy is zero, checked after each step; the identity
     baseline in its place, the budget and the pause are our choice.
 
+    Where the original itself is at the reference or below it (`start`), the rule cannot tell when something is
+    forgotten: it is `blind` and never met.
+
     Args:
         margin: dB above the reference that still counts as forgotten.
         retain_budget: dB that the retain set may lose; None stops as soon as it is forgotten.
@@ -25,6 +28,12 @@ class StopRule:
         self.min_iter = min_iter
         self.gaps: deque[float] = deque(maxlen=window)
         self.drops: deque[float] = deque(maxlen=window)
+        self.start: float | None = None  # gap of the original, None until it is known
+
+    @property
+    def blind(self) -> bool:
+        """Whether the original is at the reference or below it already."""
+        return self.start is not None and self.start <= 0
 
     def observe(self, gap: float, drop: float | None = None) -> None:
         """Add one observation in dB; `drop` is needed where a budget is set."""
@@ -49,7 +58,7 @@ class StopRule:
 
     @property
     def forgotten(self) -> bool:
-        return self.gap <= self.margin
+        return not self.blind and self.gap <= self.margin
 
     @property
     def kept(self) -> bool:
@@ -63,11 +72,12 @@ class StopRule:
         """Whether to stop after this iteration."""
         return iteration >= self.min_iter and self.forgotten and self.kept
 
-    def state_dict(self) -> dict[str, list[float]]:
-        return {'gaps': list(self.gaps), 'drops': list(self.drops)}
+    def state_dict(self) -> dict:
+        return {'gaps': list(self.gaps), 'drops': list(self.drops), 'start': self.start}
 
-    def load_state_dict(self, state: dict[str, list[float]]) -> None:
+    def load_state_dict(self, state: dict) -> None:
         """Put the window of `state_dict` in the place of this one; of a longer window the latest count."""
+        self.start = state.get('start')
         for window, values in ((self.gaps, state['gaps']), (self.drops, state['drops'])):
             window.clear()
             window.extend(values)

@@ -154,7 +154,7 @@ def test_the_option_file_has_the_official_schedule_at_a_twentieth():
 
 def test_airnet_unlearns_and_its_contrast_stays_as_it_is(unlearn, airnet, weights, built):
     assert unlearn({'network_g': NETWORK, 'train.total_iter': 2, 'train.conflict_freq': 1, 'train.ema_decay': 0.9,
-                    'train.retain_opt.target': 'teacher',
+                    'train.skill_opt': {'required': False}, 'train.retain_opt.target': 'teacher',
                     'train.adversarial_opt': {'type': 'AdversarialRetainLoss', 'attack': {'type': 'pgd', 'steps': 1}}
                     }) == 0
     new = weights(LATEST)

@@ -202,3 +202,14 @@ def test_a_rule_that_cannot_be_checked_is_refused(unlearn, capsys, changes, sent
     assert unlearn(changes) == 2
     err = capsys.readouterr().err.splitlines()[-1]
     assert err.startswith('Error: ') and sentence in err
+
+
+@pytest.mark.parametrize('rule', [{'window': 2}, {'window': 1, 'check': 'val'}, {'window': 1, 'forget_psnr': 99.0}])
+def test_a_rule_that_the_original_meets_does_not_end_the_run(unlearn, log, folder, weights, rule):
+    """The original darkens further what is dark: below the untouched input from the start."""
+    worse = dict(weights(folder / 'base.pth'))
+    worse['ending.bias'] = -worse['ending.bias']
+    torch.save({'params': worse}, folder / 'base.pth')
+    assert unlearn({'train.stop_opt': rule, 'train.skill_opt': {'required': False}, 'val.val_freq': 1}) == 0
+    assert 'Stop rule met' not in log() and log().count('The stop rule is left out') == 1
+    assert weights(LATEST) and '6 iterations' not in log()

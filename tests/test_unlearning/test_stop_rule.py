@@ -55,10 +55,20 @@ def test_a_score_that_is_no_number_never_stops():
 def test_state_replaces_the_window_and_is_made_of_plain_numbers():
     rule = observed(StopRule(retain_budget=1.0, window=3), (np.float64(1.0), np.float64(0.5)), (2.0, 0.1))
     state = rule.state_dict()
-    assert state == {'gaps': [1.0, 2.0], 'drops': [0.5, 0.1]}
-    assert all(type(value) is float for values in state.values() for value in values)  # torch reads no numpy scalars
+    assert state == {'gaps': [1.0, 2.0], 'drops': [0.5, 0.1], 'start': None}
+    assert all(type(value) is float for values in (state['gaps'], state['drops']) for value in values)  # as torch reads
     rule.load_state_dict(state)
     assert rule.state_dict() == state
     other = observed(StopRule(retain_budget=1.0, window=1), (7.0, 7.0))
     other.load_state_dict(state)
     assert other.gap == 2.0 and other.drop == 0.1
+
+
+@pytest.mark.parametrize(('start', 'met'), [(None, True), (5.0, True), (0.0, False), (-0.5, False)])
+def test_where_the_original_is_below_the_reference_the_rule_is_never_met(start, met):
+    rule = StopRule(window=1)
+    rule.start = start
+    assert observed(rule, (-1.0,)).met(1) is met and not rule.holding
+    again = StopRule(window=1)
+    again.load_state_dict(rule.state_dict())
+    assert again.met(1) is met
