@@ -22,7 +22,8 @@ LAYOUT = {
     'Rain100H/input': ['1.png', '2.png'], 'Rain100H/target': ['1.png', '2.png'],
     'Rain100L/rainy': ['rain-001.png'], 'Rain100L/clean': ['norain-001.png'],
     'BSD400': ['10.jpg'], 'WED': ['00001.bmp'], 'BSD500/train': ['1.jpg'], 'BSD500/test': ['2.jpg'],
-    'CBSD68': ['0001.png'], 'LOL/eval15/low': ['1.png'], 'LOL/eval15/high': ['1.png'],
+    'PolyU/input': ['chair_11.jpg'], 'PolyU/target': ['chair_11.jpg'], 'CBSD68': ['0001.png'],
+    'LOL/eval15/low': ['1.png'], 'LOL/eval15/high': ['1.png'],
     'GoPro/test/blur': ['GOPR0384_11_00-000001.png'], 'GoPro/test/sharp': ['GOPR0384_11_00-000001.png'],
     'mine/degraded': ['shot 0017.png', 'not listed.png'], 'mine/clean': ['0017 final.png'],
 }
