@@ -22,6 +22,7 @@ from basicsr_unlearn.errors import OptionError
 from basicsr_unlearn.evaluate import Evaluation, evaluate, forget_gap, retain_loss, verdict
 from basicsr_unlearn.options import check_options, find_option_file, load_option_file
 from basicsr_unlearn.report import write_report
+from basicsr_unlearn.terminal import VARIABLE
 from basicsr_unlearn.version import __version__
 
 DEFAULT_OPTION_FILE = 'options/unlearn_haze.yml'
@@ -130,7 +131,8 @@ def unlearn(option_file: Path, name: str, total_iter: int) -> tuple[int, int]:
     """
     package_root = str(Path(__file__).resolve().parent.parent)
     # threads that spin while they wait cost several times the time on a machine that is busy with other things
-    environment = {'OMP_WAIT_POLICY': 'passive', **os.environ, 'PYTHONUNBUFFERED': '1', 'PYTHONIOENCODING': 'utf-8',
+    environment = {'OMP_WAIT_POLICY': 'passive', **os.environ, VARIABLE: 'log', 'PYTHONUNBUFFERED': '1',
+                   'PYTHONIOENCODING': 'utf-8',
                    'PYTHONPATH': os.pathsep.join([package_root, *filter(None, [os.environ.get('PYTHONPATH')])])}
     command = [sys.executable, '-m', 'basicsr_unlearn.train', '-opt', str(option_file), '--force_yml', f'name={name}']
     last, iterations, show = deque(maxlen=20), total_iter, Progress(total_iter)

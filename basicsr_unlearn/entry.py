@@ -7,7 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from copy import deepcopy
 from types import SimpleNamespace
 from typing import Any, NoReturn
@@ -22,7 +22,8 @@ from basicsr_unlearn.option_loader import load_yaml
 from basicsr_unlearn.options import check_options, find_option_file, load_option_file
 from basicsr_unlearn.preflight import preflight
 from basicsr_unlearn.presets import expand_method, with_method
-from basicsr_unlearn.progress import progress_bar
+from basicsr_unlearn.progress import training_shown
+from basicsr_unlearn.testing import testing_shown
 
 BAD_INPUT, INTERRUPTED = 2, 130
 FOLDER_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
@@ -168,7 +169,7 @@ def _run(command: str, argv: list[str]) -> int:
     keep_freed_memory()
     pipeline = importlib.import_module(f'basicsr.{command}')
     with (prepare_pipeline(use_gpu=opt.get('num_gpu') != 0), _parsing(pipeline, args, opt),
-          progress_bar() if command == 'train' else nullcontext(), _arguments([sys.argv[0], *argv])):
+          training_shown() if command == 'train' else testing_shown(args.opt), _arguments([sys.argv[0], *argv])):
         ended = None
         try:
             getattr(pipeline, f'{command}_pipeline')(os.getcwd())

@@ -1,75 +1,207 @@
-"""A progress bar with the time left and the latest losses, on a terminal only."""
+"""What a training run shows while it goes: a header, a bar or a plain line now and then, a line a validation."""
 import importlib
-import logging
 import os
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from numbers import Real
+from typing import Any
 
-from basicsr.utils import MessageLogger
 from basicsr.utils.dist_util import get_dist_info
 from tqdm import tqdm
-from tqdm.contrib.logging import logging_redirect_tqdm
 
 from basicsr_unlearn.compat import rebound
+from basicsr_unlearn.run_header import header
+from basicsr_unlearn.terminal import basicsr_shown, joined, python_warnings_logged, say, show_log, wants_log
+
+PLAIN_LINES = 10  # so many plain lines a run, evenly spread
+PLAIN_SECONDS = 1, 300  # at least and at most so long after the one before
 
 
 @contextmanager
-def progress_bar() -> Iterator[None]:
-    """Give `basicsr.train` a bar over its iterations while stderr is a terminal; else leave its plain log lines.
+def training_shown() -> Iterator[None]:
+    """Let `basicsr.train` show a person what they need while it runs; all of its own lines go to the log file.
 
-    The bar moves whenever BasicSR logs, every `logger.print_freq` iterations; log lines appear above it.
+    On a terminal there is a bar. The first process alone shows something. Two things are put right as well, here and in
+    the log: the time left, which BasicSR gives as `-1 day` at the end, and a last validation that was done already.
     """
-    if not sys.stderr.isatty():
-        yield
-        return
+    pipeline = importlib.import_module('basicsr.train')
     with ExitStack() as stack:
-        class BarOfThisRun(BarMessageLogger):
-            """Closed with the run, however that ends."""
-
-            def __init__(self, *args, **kwargs):
-                super().__init__(*args, **kwargs)
-                stack.callback(self.close)
-
-        stack.enter_context(rebound(importlib.import_module('basicsr.train'), 'MessageLogger', BarOfThisRun))
+        run = WatchedTraining(stack)
+        for name in ('create_train_val_dataloader', 'build_model', 'MessageLogger'):
+            stack.enter_context(rebound(pipeline, name, getattr(run, name)(getattr(pipeline, name))))
+        if not wants_log():
+            stack.enter_context(rebound(pipeline, 'get_root_logger', show_log(pipeline.get_root_logger)))
+            stack.enter_context(python_warnings_logged())
+            stack.enter_context(basicsr_shown())
         yield
 
 
-class BarMessageLogger(MessageLogger):
-    """BasicSR's MessageLogger, which moves a bar on stderr as well. Only the first process has one."""
+class WatchedTraining:
+    """The hooks in BasicSR's training loop, and what they know of the run."""
 
-    def __init__(self, opt: dict, start_iter: int = 1, tb_logger=None):
-        super().__init__(opt, start_iter, tb_logger)
-        self.bar = None
-        if get_dist_info()[0] != 0:
+    def __init__(self, stack: ExitStack):
+        self.stack = stack  # closed with the run, however that ends
+        self.total = 0
+        self.sets = 0
+        self.bar: tqdm | None = None
+        self.validated: dict[str, int] = {}  # data set -> the iteration that it was last validated after
+        self.round: dict[str, str] = {}  # data set -> its part of the line of the current validation
+        self.has_start = False
+        self.plain = Plain()
+        self.latest = ''  # scores of the training batch
+
+    @property
+    def shows(self) -> bool:
+        return get_dist_info()[0] == 0 and not wants_log()
+
+    def create_train_val_dataloader(self, create: Callable) -> Callable:
+        def create_and_show(opt: dict, logger) -> tuple:
+            loaders = create(opt, logger)
+            self.total, self.sets = int(opt['train']['total_iter']), len(loaders[2])
+            if self.shows:
+                say(header(opt, loaders[0].dataset, [loader.dataset for loader in loaders[2]]))
+            return loaders
+        return create_and_show
+
+    def build_model(self, build: Callable) -> Callable:
+        def build_and_watch(opt: dict) -> Any:
+            model = build(opt)
+            validate, step = model.validation, model.optimize_parameters
+
+            def validation(dataloader, current_iter: int, tb_logger, save_img: bool = False) -> None:
+                # after the end BasicSR's counter is one ahead, and validates what the last iteration validated
+                name = dataloader.dataset.opt['name']
+                iteration = getattr(model, 'iteration', min(current_iter, self.total))
+                if self.validated.get(name) == iteration:
+                    return
+                self.validated[name] = iteration
+                if self.bar is not None:
+                    self.bar.set_postfix_str(f'validating {name}')
+                validate(dataloader, current_iter, tb_logger, save_img)
+                if self.bar is not None:
+                    self.bar.set_postfix_str(self.latest)
+                if self.shows:
+                    self.add_scores(model, name, iteration)
+
+            def optimize_parameters(current_iter: int) -> None:
+                step(current_iter)
+                if self.bar is not None:
+                    self.bar.update(getattr(model, 'iteration', current_iter) - self.bar.n)
+
+            model.validation, model.optimize_parameters = validation, optimize_parameters
+            return model
+        return build_and_watch
+
+    def MessageLogger(self, base: type) -> type:  # noqa: N802  the name of BasicSR's class
+        run = self
+
+        class ShowingMessageLogger(base):
+            def __init__(self, opt: dict, start_iter: int = 1, tb_logger=None):
+                super().__init__(opt, start_iter, tb_logger)
+                self.max_iters = int(self.max_iters) + 1  # BasicSR takes one off, and ends a run with `eta: -1 day`
+                if run.shows:
+                    run.start(start_iter)
+
+            def reset_start_time(self) -> None:
+                super().reset_start_time()
+                if run.bar is not None:
+                    run.bar.unpause()
+
+            def __call__(self, log_vars: dict) -> None:
+                iteration = log_vars['iter']
+                super().__call__(log_vars)
+                if run.shows:
+                    run.show_step(iteration, log_vars)
+
+        return ShowingMessageLogger
+
+    def start(self, iteration: int) -> None:
+        """The training starts after `iteration`, which is not 0 if it goes on from a saved state."""
+        if iteration:
+            say(f'Going on after step {iteration}.')
+        self.plain = Plain(iteration, self.total)
+        if sys.stderr.isatty():
+            # a terminal whose size nobody set says 0, and tqdm would show nothing on it
+            known = os.get_terminal_size(sys.stderr.fileno()).columns > 0
+            size = {'dynamic_ncols': True} if known else {'ncols': 80, 'nrows': 24}
+            # the mean over the run (smoothing 0), as validations come in bursts
+            self.bar = tqdm(total=self.total, initial=iteration, smoothing=0, file=sys.stderr, **size,
+                            bar_format='{percentage:3.0f} %|{bar}| {n_fmt}/{total_fmt}  {elapsed}<{remaining}{postfix}')
+            self.stack.callback(self.bar.close)
+
+    def show_step(self, iteration: int, log_vars: Mapping) -> None:
+        self.latest = step_scores(log_vars)
+        if self.bar is not None:
+            self.bar.set_postfix_str(self.latest)
+        else:
+            self.plain.show(iteration, self.latest)
+
+    def add_scores(self, model: Any, name: str, iteration: int) -> None:
+        """Add a data set to the line of this validation, and show that when it is complete."""
+        self.round[name] = set_scores(model, name)
+        if len(self.round) < self.sets:
             return
-        self._redirection = logging_redirect_tqdm(loggers=[logging.getLogger('basicsr')])
-        self._redirection.__enter__()
-        # a terminal whose size nobody set says 0, and tqdm would show nothing on it
-        known = os.get_terminal_size(sys.stderr.fileno()).columns > 0
-        size = {'dynamic_ncols': True} if known else {'ncols': 80, 'nrows': 24}
-        # counted from where a resumed run goes on; the mean over the run (smoothing 0), as validations come in bursts
-        self.bar = tqdm(total=int(opt['train']['total_iter']), initial=start_iter, unit='it', smoothing=0,
-                        desc=opt['name'], file=sys.stderr, **size)
+        found, self.round = self.round, {}
+        if not any(found.values()):
+            return
+        digits = max(len(str(self.total)), 3)
+        start = {name: set_scores(model, name, 'original') for name in found}
+        if not self.has_start and any(start.values()):
+            say(joined(f'{0:>{digits}}  ', [part for part in start.values() if part]))
+        self.has_start = True
+        say(joined(f'{iteration:>{digits}}  ', [part for part in found.values() if part]))
 
-    def reset_start_time(self) -> None:
-        """Called after the first iteration of a new run, which is slower than the rest."""
-        super().reset_start_time()
-        if self.bar is not None:
-            self.bar.unpause()
 
-    def __call__(self, log_vars: dict) -> None:
-        current_iter = log_vars['iter']
-        super().__call__(log_vars)
-        if self.bar is not None:
-            self.bar.set_postfix({key: f'{value:.3g}' for key, value in log_vars.items()
-                                  if key.startswith('l_') and isinstance(value, Real)}, refresh=False)
-            self.bar.update(current_iter - self.bar.n)
+class Plain:
+    """A line now and then, for where there is no terminal."""
 
-    def close(self) -> None:
-        """Leave the bar where it is, and the log lines as they were."""
-        if self.bar is not None:
-            self.bar.close()
-            self.bar = None
-            self._redirection.__exit__(None, None, None)
+    def __init__(self, iteration: int = 0, total: int = 0):
+        self.first = self.shown = iteration
+        self.total = total
+        self.began = self.last = time.monotonic()
+
+    def show(self, iteration: int, scores: str) -> None:
+        now = time.monotonic()
+        soonest, latest = PLAIN_SECONDS
+        is_due = (iteration - self.shown) * PLAIN_LINES >= self.total and now - self.last >= soonest
+        if not is_due and now - self.last < latest:
+            return
+        self.shown, self.last, gone = iteration, now, now - self.began
+        left = gone / (iteration - self.first) * (self.total - iteration)
+        say(f'step {iteration} of {self.total}, {tqdm.format_interval(gone)} gone, {tqdm.format_interval(left)} left'
+            f'{", " * bool(scores)}{scores}')
+
+
+def step_scores(log_vars: Mapping) -> str:
+    """What the log of a step says of the training batch: PSNR of the streams, or else the parts of the loss."""
+    psnr = [f'{stream} {float(log_vars[f"psnr_{stream}"]):.1f} dB' for stream in ('forget', 'retain')
+            if f'psnr_{stream}' in log_vars]
+    return ', '.join(psnr or [f'{key[2:]} {value:.3g}' for key, value in log_vars.items()
+                              if key.startswith('l_') and isinstance(value, Real)])
+
+
+def set_scores(model: Any, name: str, of: str = 'now') -> str:
+    """The score of one data set in the last validation beside what it is held against; '' if it has none.
+
+    Args:
+        model: any of BasicSR's; UnlearnModel has references as well.
+        name: of the data set.
+        of: `now`, or `original` for where the run started.
+    """
+    metrics = (model.opt.get('val') or {}).get('metrics') or {}
+    metric = next((key for key, block in metrics.items() if block.get('type') == 'calculate_psnr'),
+                  next(iter(metrics), None))
+    references = {which: values[metric] for which, values in getattr(model, 'references', {}).get(name, {}).items()
+                  if metric in values}
+    value = references.get(of) if of != 'now' else (getattr(model, 'metric_results', None) or {}).get(metric)
+    if value is None:
+        return ''
+    is_psnr = metrics[metric].get('type') == 'calculate_psnr'
+    shown = f'{name} {value:.{2 if is_psnr else 4}f}'
+    if hasattr(model, 'roles') and model.roles().get(name) != 'forget':
+        with_change = of == 'now' and 'original' in references
+        return shown + (f' ({value - references["original"]:+.{2 if is_psnr else 4}f})' if with_change else '')
+    goal = next((which for which in ('retrained', 'identity') if which in references), None)
+    return f'{shown}{" dB" * is_psnr}' + (f' ({goal} {references[goal]:.{2 if is_psnr else 4}f})' if goal else '')

@@ -4,6 +4,7 @@ from basicsr.utils import get_root_logger
 
 from basicsr_unlearn.data.drawn import end_training_data
 from basicsr_unlearn.errors import OptionError
+from basicsr_unlearn.terminal import SHOWN
 from basicsr_unlearn.unlearning.stop_rule import StopRule
 
 DEFAULT_TRAIN_WINDOW = 10  # steps, since the score of one batch is noisy; a validation is one observation
@@ -122,7 +123,7 @@ class Stopping:
         rule = self.stop_rule
         budget = '' if rule.retain_budget is None else f'; retain loss {rule.drop:.2f} dB of {rule.retain_budget} dB'
         get_root_logger().info(f'Stop rule met at iteration {self.iteration}: forget PSNR {rule.gap:+.2f} dB from its '
-                               f'reference ({self.stop_reference}, margin {rule.margin} dB){budget}.')
+                               f'reference ({self.stop_reference}, margin {rule.margin} dB){budget}.', extra=SHOWN)
 
     def report_end(self) -> None:
         """Say so if the run ends before the rule is met, or before its last iteration."""

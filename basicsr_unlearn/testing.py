@@ -1,0 +1,147 @@
+"""What a test shows: a bar over the images on a terminal, then a table, and the same scores as JSON."""
+import importlib
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from platform import python_version
+from typing import Any
+
+from basicsr.utils.dist_util import get_dist_info
+from tqdm import tqdm
+
+from basicsr_unlearn.compat import rebound
+from basicsr_unlearn.files import write_json
+from basicsr_unlearn.terminal import basicsr_shown, python_warnings_logged, say, short, show_log, wants_log, wrapped
+from basicsr_unlearn.version import __version__
+
+COLUMNS = {'identity': 'identity', 'original': 'original', 'network': 'this network', 'retrained': 'retrained'}
+CELL, ROLE = 13, 8  # columns of the terminal
+PACKAGES = ('basicsr', 'torch', 'numpy')
+FILE = 'scores.json'
+
+
+@contextmanager
+def testing_shown(option_file: str) -> Iterator[None]:
+    """Let `basicsr.test` end with a table and `scores.json`; all of its own lines go to the log file."""
+    pipeline = importlib.import_module('basicsr.test')
+    with ExitStack() as stack:
+        run = WatchedTest(option_file, stack)
+        for name in ('build_dataloader', 'build_model'):
+            stack.enter_context(rebound(pipeline, name, getattr(run, name)(getattr(pipeline, name))))
+        if not wants_log():
+            stack.enter_context(rebound(pipeline, 'get_root_logger', show_log(pipeline.get_root_logger)))
+            stack.enter_context(python_warnings_logged())
+            stack.enter_context(basicsr_shown())
+        yield
+    if run.sets and get_dist_info()[0] == 0:
+        run.finish()
+
+
+class WatchedTest:
+    """The hooks in BasicSR's test, and what they collect."""
+
+    def __init__(self, option_file: str, stack: ExitStack):
+        self.option_file, self.stack = option_file, stack
+        self.images = 0
+        self.opt: Mapping = {}
+        self.sets: dict[str, dict] = {}  # as in scores.json
+
+    def build_dataloader(self, build: Callable) -> Callable:
+        def build_and_count(*args, **kwargs) -> Any:
+            loader = build(*args, **kwargs)
+            self.images += len(loader)
+            return loader
+        return build_and_count
+
+    def build_model(self, build: Callable) -> Callable:
+        def build_and_watch(opt: dict) -> Any:
+            model = build(opt)
+            self.opt = opt
+            validate, feed = model.validation, model.feed_data
+            bar = tqdm(total=self.images, file=sys.stderr, disable=not self.bar_wanted(), leave=False,
+                       bar_format='{percentage:3.0f} %|{bar}| {n_fmt}/{total_fmt} images  {elapsed}<{remaining}')
+            self.stack.callback(bar.close)
+
+            def feed_data(data: dict) -> None:
+                feed(data)
+                bar.update()
+
+            def validation(dataloader, *args, **kwargs) -> None:
+                validate(dataloader, *args, **kwargs)
+                name = dataloader.dataset.opt['name']
+                self.sets[name] = {'role': dataloader.dataset.opt.get('role'), 'images': len(dataloader),
+                                   'scores': by_metric(model, name)}
+
+            model.feed_data, model.validation = feed_data, validation
+            return model
+        return build_and_watch
+
+    def bar_wanted(self) -> bool:
+        return (sys.stderr.isatty() and not wants_log() and get_dist_info()[0] == 0
+                and not (self.opt.get('val') or {}).get('pbar'))
+
+    def finish(self) -> None:
+        """Write scores.json, and show the table and where everything is."""
+        folder = Path(self.opt['path']['results_root'])
+        pictures = self.opt['path']['visualization'] if self.opt['val'].get('save_img') else None
+        path = self.opt['path']
+        write_json(folder / FILE, {
+            'name': self.opt['name'], 'option_file': self.option_file, 'network': self.opt['network_g']['type'],
+            'checkpoints': {'network': path.get('pretrain_network_g'),
+                            'original': path.get('pretrain_network_original'),
+                            'retrained': path.get('pretrain_network_retrained')},
+            'sets': self.sets, 'pictures': pictures,
+            'versions': {'basicsr_unlearn': __version__, **{package: version(package) for package in PACKAGES},
+                         'python': python_version()}})
+        if wants_log():
+            return
+        start = path.get('pretrain_network_g')
+        say(wrapped(f'{self.opt["network_g"]["type"]} {f"from {start}" if start else "without a checkpoint"}, on '
+                    f'{self.images} images'))
+        say(table(self.sets, self.opt['val'].get('metrics') or {}))
+        say('')
+        for label, where in (('scores', folder / FILE), ('pictures', pictures), ('log', path['log'])):
+            if where:
+                say(wrapped(f'{label:<10}{short(where)}', 10))
+
+
+def by_metric(model: Any, name: str) -> dict[str, dict[str, float]]:
+    """Scores of the last validation: metric -> column -> value, columns of COLUMNS that there are."""
+    columns = {**getattr(model, 'references', {}).get(name, {}),
+               'network': getattr(model, 'metric_results', None) or {}}
+    metrics = [metric for metric in columns['network']]
+    return {metric: {column: float(columns[column][metric]) for column in COLUMNS if metric in columns.get(column, {})}
+            for metric in metrics}
+
+
+def table(sets: Mapping[str, Mapping], metrics: Mapping[str, Mapping]) -> str:
+    """One block a metric, one row a data set, one column a network; at most 80 wide.
+
+    Args:
+        sets: data set -> {'role', 'scores': {metric: {column: value}}}.
+        metrics: as under `val: metrics:` of the option file.
+    """
+    with_roles = any(entry['role'] for entry in sets.values())
+    lines = []
+    for metric, block in metrics.items():
+        rows = {name: entry['scores'][metric] for name, entry in sets.items() if metric in entry['scores']}
+        if not rows:
+            continue
+        columns = [column for column in COLUMNS if any(column in row for row in rows.values())]
+        is_psnr = block.get('type') == 'calculate_psnr'
+        title = f'{metric.upper() if metric.islower() else metric}{", dB" * is_psnr}'
+        room = 80 - CELL * len(columns) - ROLE * with_roles
+        wide = min(max(map(len, (title, *rows))), room)
+        role = f'{"":<{ROLE * with_roles}}'
+        lines += ['', f'{title:<{wide}}{role}' + ''.join(f'{COLUMNS[column]:>{CELL}}' for column in columns)]
+        for name, row in rows.items():
+            role = f'  {sets[name]["role"] or "retain":<{ROLE - 2}}' if with_roles else ''
+            if len(name) > wide:  # on a line of its own
+                lines.append(name)
+                name = ''
+            lines.append(f'{name:<{wide}}{role}' + ''.join(
+                f'{row[column]:>{CELL}.{2 if is_psnr else 4}f}' if column in row else f'{"-":>{CELL}}'
+                for column in columns))
+    return '\n'.join(lines) or '\nNothing was scored: val.metrics is empty, or the sets have no ground truth.'
