@@ -12,6 +12,8 @@ from basicsr.utils.dist_util import get_dist_info
 from tqdm import tqdm
 
 from basicsr_unlearn.compat import rebound
+from basicsr_unlearn.models.tracking import judged_by
+from basicsr_unlearn.proof.judgement import references, yardstick_of
 from basicsr_unlearn.run_header import header
 from basicsr_unlearn.terminal import basicsr_shown, joined, python_warnings_logged, say, show_log, wants_log
 
@@ -191,17 +193,19 @@ def set_scores(model: Any, name: str, of: str = 'now') -> str:
         of: `now`, or `original` for where the run started.
     """
     metrics = (model.opt.get('val') or {}).get('metrics') or {}
-    metric = next((key for key, block in metrics.items() if block.get('type') == 'calculate_psnr'),
-                  next(iter(metrics), None))
-    references = {which: values[metric] for which, values in getattr(model, 'references', {}).get(name, {}).items()
-                  if metric in values}
-    value = references.get(of) if of != 'now' else (getattr(model, 'metric_results', None) or {}).get(metric)
+    metric, yardstick = judged_by(model.opt)
+    if metric is None:  # no PSNR
+        metric = next(iter(metrics), None)
+        yardstick = yardstick_of(metric, metrics[metric]) if metric else yardstick
+    held = {which: values[metric] for which, values in getattr(model, 'references', {}).get(name, {}).items()
+            if metric in values}
+    value = held.get(of) if of != 'now' else (getattr(model, 'metric_results', None) or {}).get(metric)
     if value is None:
         return ''
-    is_psnr = metrics[metric].get('type') == 'calculate_psnr'
-    shown = f'{name} {value:.{2 if is_psnr else 4}f}'
+    digits = 2 if yardstick.unit else 4
     if hasattr(model, 'roles') and model.roles().get(name) != 'forget':
-        with_change = of == 'now' and 'original' in references
-        return shown + (f' ({value - references["original"]:+.{2 if is_psnr else 4}f})' if with_change else '')
-    goal = next((which for which in ('retrained', 'identity') if which in references), None)
-    return f'{shown}{" dB" * is_psnr}' + (f' ({goal} {references[goal]:.{2 if is_psnr else 4}f})' if goal else '')
+        change = f' ({value - held["original"]:+.{digits}f})' if of == 'now' and 'original' in held else ''
+        return f'{name} {value:.{digits}f}{change}'
+    goal = references(held, yardstick)[0] if {'identity', 'original'} <= set(held) else None
+    return f'{name} {value:.{digits}f}{" dB" * bool(yardstick.unit)}' + (
+        f' ({goal} {held[goal]:.{digits}f})' if goal else '')

@@ -8,7 +8,9 @@ from torch.utils.tensorboard import SummaryWriter
 
 from basicsr_unlearn.auditing.text import checks_table, markdown
 from basicsr_unlearn.evaluate import Strip
+from basicsr_unlearn.strips import strip_of
 
+PANES = {'identity': 'input', 'gt': 'clean'}  # other columns are shown by their names
 RUN = re.compile(r'(identity|original|unlearned|retrained(_\d+)?)')  # sub-folders that belong to an audit
 
 
@@ -36,7 +38,8 @@ def write_tensorboard(folder: str | Path, audit: Mapping, strips: Mapping[str, S
         writer.add_text('audit', markdown(audit))
         for name, of_set in strips.items():
             for strip in of_set:
-                writer.add_image(f'strips/{name}/{strip.name}', side_by_side(strip), dataformats='HWC')
+                writer.add_image(f'strips/{name}/{strip.name}', strip_of({
+                    PANES.get(column, column): image for column, image in strip.images.items()}), dataformats='HWC')
         for pair, by_layer in results.get('representation', {}).get('cka', {}).items():
             _curve(writer, f'cka/{pair.replace(" / ", "_to_").replace(" ", "_")}', dict(enumerate(by_layer.values())))
     for column in ['identity', *audit['networks']]:
@@ -53,13 +56,6 @@ def remove_events(folder: Path) -> None:
     for run in runs:
         if not any(run.iterdir()):
             run.rmdir()
-
-
-def side_by_side(strip: Strip) -> np.ndarray:
-    """The strip's images in their order as one, (h, w, 3) uint8 RGB; lower ones are filled up with black."""
-    images = list(strip.images.values())
-    height = max(image.shape[0] for image in images)
-    return np.concatenate([np.pad(image, ((0, height - image.shape[0]), (0, 0), (0, 0))) for image in images], axis=1)
 
 
 def _network(writer: SummaryWriter, column: str, results: Mapping[str, Mapping]) -> None:

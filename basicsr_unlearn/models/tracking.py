@@ -12,13 +12,15 @@ from tqdm import tqdm
 from basicsr_unlearn.errors import TrainingError
 from basicsr_unlearn.image_scores import image_scores
 from basicsr_unlearn.proof.judgement import PSNR, Yardstick, false_references, has_skill, references, yardstick_of
+from basicsr_unlearn.reference_lines import draw_lines
+from basicsr_unlearn.strips import strip_of
 from basicsr_unlearn.tiling import DEFAULT_OVERLAP, restore_in_tiles
 from basicsr_unlearn.unlearning.attacks import eval_mode
 from basicsr_unlearn.unlearning.images import degraded_as_output
 
 DEFAULT_STRIPS = 2
 DEFAULT_OVER_FORGET_MARGIN = 1.0  # dB below the reference; our choice, see DESIGN: retrained networks differ by about 2
-STRIP_ORDER = ('identity', 'original', 'unlearned', 'retrained', 'gt')
+PANES = {'identity': 'input', 'original': 'original', 'unlearned': 'now', 'retrained': 'retrained', 'gt': 'clean'}
 
 
 class ValidationTracking:
@@ -28,9 +30,9 @@ class ValidationTracking:
     `path.pretrain_network_retrained` is given, the retrained network; each is measured once per data set. In test mode
     the original is measured where `path.pretrain_network_original` is given.
 
-    TensorBoard: `<role>/<set>/<metric>` with `..._original`, `..._identity`, `..._retrained` beside it, in the Custom
-    Scalars tab as one chart per set and metric, from step 0, where the original is; and strips of images: input,
-    original, network, retrained, ground truth.
+    TensorBoard: `<role>/<set>/<metric>` from step 0, where the original is; the reference lines in the same charts, as
+    runs of their own that all experiments share, see reference_lines.py; in the Custom Scalars tab all forget sets in
+    one chart and all retain sets in another; and strips of images: input, original, now, retrained, clean.
     """
 
     def __init__(self, opt: dict):
@@ -39,7 +41,7 @@ class ValidationTracking:
         self._reference_nets: dict[str, torch.nn.Module] = {}
         self._reference_images: dict[tuple[str, str], dict[str, torch.Tensor]] = {}
         self._round: dict[str, dict[str, float]] = {}  # data set -> results of the current validation
-        self._has_layout = False
+        self._has_references = False  # in TensorBoard, by this process
         self._told: set[tuple[str, str]] = set()
         self.history: dict[str, list[tuple[int, dict[str, float]]]] = {}  # data set -> (iteration, metric -> value)
         self.counts: dict[str, int] = {}  # images by data set
@@ -147,7 +149,8 @@ class ValidationTracking:
             if save_img:
                 imwrite(to_image(self.output), self._image_path(name, image_name, step))
             if index < strips:
-                tb_logger.add_image(f'{role}/{name}/{image_name}', self._strip(name, image_name, outputs), step)
+                tb_logger.add_image(f'{role}/{name}/{image_name}', self._strip(name, image_name, outputs), step,
+                                    dataformats='HWC')
             del self.lq, self.output
         means = {which: {metric: value / len(dataloader) for metric, value in sums.items()}
                  for which, sums in totals.items()}
@@ -166,24 +169,23 @@ class ValidationTracking:
         if self.is_train:
             self._end_of_round(name, tb_logger)
 
-    def _strip(self, name: str, image_name: str, outputs: dict) -> torch.Tensor:
-        """(3, h, n w) in [0, 1]: input, original, network, retrained, ground truth."""
+    def _strip(self, name: str, image_name: str, outputs: dict) -> np.ndarray:
+        """(h, w, 3) uint8 RGB: the panes of PANES that there are, side by side."""
         if (name, image_name) not in self._reference_images:
             references = outputs if 'identity' in outputs else self._reference_outputs()
-            self._reference_images[name, image_name] = {key: value.cpu() for key, value in references.items()
+            self._reference_images[name, image_name] = {key: to_image(value) for key, value in references.items()
                                                         if key != 'unlearned'}
-        images = dict(self._reference_images[name, image_name], unlearned=self.output)
+        images = dict(self._reference_images[name, image_name], unlearned=to_image(self.output))
         if hasattr(self, 'gt'):
-            images['gt'] = self.gt
-        return torch.cat([images[key][0].detach().float().cpu().clamp(0, 1) for key in STRIP_ORDER if key in images],
-                         dim=2)
+            images['gt'] = to_image(self.gt)
+        return strip_of({label: images[key][..., ::-1] for key, label in PANES.items() if key in images})
 
     def _image_path(self, name: str, image_name: str, step: int | str) -> str:
         label = step if self.is_train else (self.opt['val'].get('suffix') or self.opt['name'])
         return osp.join(self.opt['path']['visualization'], name, f'{image_name}_{label}.png')
 
     def _report(self, name: str, role: str, step: int | str, tb_logger, with_start: bool) -> None:
-        """Scores beside their references, in the log and in TensorBoard, there with the start of the lines."""
+        """Scores beside their references in the log, and in TensorBoard, there with the start of the curves."""
         lines = [f'Validation {name} ({role})']
         for metric, value in self.metric_results.items():
             references = {which: values[metric] for which, values in self.references.get(name, {}).items()}
@@ -191,12 +193,9 @@ class ValidationTracking:
             lines.append(f'\t # {metric}: {value:.4f}\t[{beside}]')
             if tb_logger:
                 tag = f'{role}/{name}/{metric}'
-                points = {tag: value, **{f'{tag}_{which}': reference for which, reference in references.items()}}
                 if with_start and 'original' in references:
-                    for key, point in {**points, tag: references['original']}.items():
-                        tb_logger.add_scalar(key, point, 0)
-                for key, point in points.items():
-                    tb_logger.add_scalar(key, point, step)
+                    tb_logger.add_scalar(tag, references['original'], 0)
+                tb_logger.add_scalar(tag, value, step)
         get_root_logger().info('\n'.join(lines))
         self._warn_over_forgotten(name, role)
 
@@ -224,16 +223,28 @@ class ValidationTracking:
                                       'tells an observer that something was removed and usually costs the retain sets.')
 
     def _end_of_round(self, name: str, tb_logger) -> None:
-        """After the last data set of a validation: the charts' layout, the stop rule, and the state that waited."""
+        """After the last data set of a validation: the reference lines, the stop rule, and the state that waited."""
         self._round[name] = self.metric_results
         if self._round.keys() < self.roles().keys():
             return
         results, self._round = self._round, {}
-        if tb_logger and not self._has_layout and any(results.values()):
-            tb_logger.add_custom_scalars(chart_layout(self.roles(), results, self.references))
-            self._has_layout = True
+        if tb_logger and not self._has_references and any(results.values()):
+            tb_logger.add_custom_scalars(chart_layout(self.roles(), results))
+            self._draw_references(osp.dirname(tb_logger.log_dir))
+            self._has_references = True
         self.observe_round(results)
         self.write_awaited_state()
+
+    def _draw_references(self, folder: str) -> None:
+        names = {'identity': 'identity baseline'}
+        for which, path in (('original', self.original_path),
+                            ('retrained', self.opt['path'].get('pretrain_network_retrained'))):
+            if path is not None:
+                names[which] = f'{which} {osp.splitext(osp.basename(path))[0]}'
+        for which, label in names.items():
+            draw_lines(folder, label, {
+                f'{self.roles()[name]}/{name}/{metric}': value for name, references in self.references.items()
+                for metric, value in references.get(which, {}).items()}, int(self.opt['train']['total_iter']))
 
 
 def judged_by(opt: dict) -> tuple[str | None, Yardstick]:
@@ -246,16 +257,16 @@ def judged_by(opt: dict) -> tuple[str | None, Yardstick]:
     return name, yardstick_of(name, metrics[name], skill.get('margin'))
 
 
-def chart_layout(roles: dict[str, str], results: dict[str, dict[str, float]],
-                 references: dict[str, dict[str, dict[str, float]]]) -> dict:
-    """Layout of TensorBoard's Custom Scalars: role -> 'set metric' -> lines of the network and its references."""
+def chart_layout(roles: dict[str, str], results: dict[str, dict[str, float]]) -> dict:
+    """Layout of TensorBoard's Custom Scalars: metric -> forget sets and retain sets, each in one chart. There a run has
+    a colour and a set a mark.
+    """
     layout: dict[str, dict] = {}
     for name, metrics in results.items():
         for metric in metrics:
-            tag = f'{roles[name]}/{name}/{metric}'
-            tags = [tag, *(f'{tag}_{which}' for which in references.get(name, {}))]
-            # TensorBoard takes them for regular expressions
-            layout.setdefault(roles[name], {})[f'{name} {metric}'] = ['Multiline', [f'^{re.escape(t)}$' for t in tags]]
+            # a regular expression; not each set by name, as TensorBoard takes the first run's chart for all runs
+            tags = f'^{roles[name]}/.+/{re.escape(metric)}$'
+            layout.setdefault(metric, {})[f'{roles[name]} sets'] = ['Multiline', [tags]]
     return layout
 
 

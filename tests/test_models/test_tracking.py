@@ -1,4 +1,6 @@
 """What validation shows: in the log, in TensorBoard, as images, and in test mode."""
+import json
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,8 +11,10 @@ import torch
 import yaml
 
 from basicsr_unlearn import test as test_entry
+from basicsr_unlearn import train
 from basicsr_unlearn.archs.nafnet_arch import NAFNet
 from basicsr_unlearn.models.tracking import ValidationTracking, chart_layout, numbered
+from basicsr_unlearn.reference_lines import draw_lines
 from basicsr_unlearn.tiling import restore_in_tiles
 
 SHOWN = {'val.val_freq': 3, 'train.conflict_freq': 2, 'logger.use_tb_logger': True,
@@ -47,33 +51,68 @@ def retrained(folder, weights) -> dict:
     return {'path.pretrain_network_retrained': str(folder / 'retrained.pth')}
 
 
-def test_tensorboard_shows_scores_beside_their_references(unlearn, events, folder, built, restoring_net, retrained):
+REFERENCES = {'original': 'original base', 'identity': 'identity baseline', 'retrained': 'retrained retrained'}
+
+
+def read_events(run: str = 'tiny'):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    return EventAccumulator(f'tb_logger/{run}', size_guidance={'tensors': 0, 'images': 0, 'scalars': 0}).Reload()
+
+
+def points(run: str, tag: str) -> list[tuple[int, float]]:
+    return [(event.step, event.value) for event in read_events(run).Scalars(tag)]
+
+
+def test_tensorboard_shows_scores_with_their_references_in_the_same_charts(unlearn, events, folder, built,
+                                                                           restoring_net, retrained):
     assert unlearn({**SHOWN, **retrained}) == 0
     scalars = events()
     for role, name in (('forget', 'haze'), ('retain', 'rain')):
         tag = f'{role}/{name}/psnr'
-        lines = {which: scalars[f'{tag}_{which}'] for which in ('original', 'identity', 'retrained')}
         for which, expected in (('original', network_psnr(restoring_net, folder, name)),
                                 ('identity', identity_psnr(folder, name)),
                                 ('retrained', network_psnr(built[0].retrained, folder, name))):
-            assert sorted({step for step, _ in lines[which]}) == [0, 3, 6]
-            assert [value for _, value in lines[which]] == pytest.approx([expected] * len(lines[which]), abs=1e-3)
+            line = points(f'references/{REFERENCES[which]}', tag)
+            assert [step for step, _ in line] == [0, 6]
+            assert [value for _, value in line] == pytest.approx([expected] * 2, abs=1e-3)
         # step 0 is the original; the last validation of a run of 6 is at 6, not where BasicSR has counted to
-        points = dict(scalars[tag])
-        assert sorted(points) == [0, 3, 6] and points[0] == lines['original'][0][1]
-        assert points[6] == pytest.approx(network_psnr(built[0].net_g, folder, name), abs=1e-3)
+        assert [step for step, _ in scalars[tag]] == [0, 3, 6]
+        assert scalars[tag][0][1] == pytest.approx(network_psnr(restoring_net, folder, name), abs=1e-3)
+        assert scalars[tag][-1][1] == pytest.approx(network_psnr(built[0].net_g, folder, name), abs=1e-3)
+    assert {tag for tag in scalars if tag.startswith(('forget/', 'retain/'))} == {'forget/haze/psnr',
+                                                                                  'retain/rain/psnr'}
     for tag in ('losses/l_forget', 'losses/l_retain', 'losses/l_adversarial', 'grad_cosine', 'grad_norm',
                 'psnr_forget', 'psnr_forget_input', 'psnr_retain'):
         assert [step for step, _ in scalars[tag]] == [1, 2, 3, 4, 5, 6]
     assert all(-1 <= value <= 1 for _, value in scalars['grad_cosine'])
 
 
-def read_events():
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-    return EventAccumulator('tb_logger/tiny', size_guidance={'tensors': 0, 'images': 0}).Reload()
+def test_runs_that_share_a_reference_show_it_once(unlearn, option_file, folder, retrained):
+    """As far as the longest of them; a reference of the same name with other scores gets a name of its own."""
+    assert unlearn({**SHOWN, **retrained, 'name': 'first'}) == 0
+    longer = {**SHOWN, 'name': 'second', 'train.total_iter': 9}
+    assert train.main(['-opt', option_file(longer)]) == 0
+    assert sorted(path.name for path in Path('tb_logger/references').iterdir()) == sorted(REFERENCES.values())
+    assert [step for step, _ in points('references/identity baseline', 'forget/haze/psnr')] == [0, 6, 9]
+    assert [step for step, _ in points('references/retrained retrained', 'forget/haze/psnr')] == [0, 6]
+
+    other = dict(torch.load(folder / 'base.pth', weights_only=True)['params'])
+    other['ending.bias'] = other['ending.bias'] + 0.02
+    torch.save({'params': other}, folder / 'base.pth')
+    assert train.main(['-opt', option_file({**longer, 'name': 'third'})]) == 0
+    own = points('references/original base 2', 'forget/haze/psnr')
+    assert [step for step, _ in own] == [0, 9] and own[0][1] == points('third', 'forget/haze/psnr')[0][1]
 
 
-def test_tensorboard_has_one_layout_with_a_chart_for_each_set_and_metric(unlearn, retrained):
+def test_damaged_notes_of_the_lines_are_written_anew(in_tmp_path):
+    for content in ('', '[]', '{"t": 1}', '{"t": [null, 3]}'):
+        Path('references/r').mkdir(parents=True, exist_ok=True)
+        Path('references/r/lines.json').write_text(content)
+        draw_lines('.', 'r', {'t': 2.5}, 7)
+        assert json.loads(Path('references/r/lines.json').read_text()) == {'t': [2.5, 7]}
+
+
+def test_tensorboard_has_one_layout_with_a_chart_for_each_role_and_metric(unlearn, retrained):
     from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
     ssim = {'type': 'calculate_ssim', 'crop_border': 0}
     assert unlearn({**SHOWN, **retrained, 'val.metrics': {'psnr': {'type': 'calculate_psnr', 'crop_border': 0},
@@ -84,31 +123,34 @@ def test_tensorboard_has_one_layout_with_a_chart_for_each_set_and_metric(unlearn
     layout = Layout.FromString(written[0].tensor_proto.string_val[0])
     charts = {category.title: {chart.title: list(chart.multiline.tag) for chart in category.chart}
               for category in layout.category}
-    assert {role: list(entries) for role, entries in charts.items()} == {'forget': ['haze psnr', 'haze ssim'],
-                                                                         'retain': ['rain psnr', 'rain ssim']}
-    assert charts['forget']['haze ssim'] == [f'^forget/haze/ssim{which}$' for which in
-                                             ('', '_identity', '_original', '_retrained')]
-    for tag in charts['forget']['haze ssim']:  # none of the lines is empty
-        assert tag[1:-1] in accumulator.Tags()['scalars']
+    assert {metric: list(entries) for metric, entries in charts.items()} == {
+        'psnr': ['forget sets', 'retain sets'], 'ssim': ['forget sets', 'retain sets']}
+    pattern, = charts['ssim']['retain sets']
+    assert [tag for tag in accumulator.Tags()['scalars'] if re.search(pattern, tag)] == ['retain/rain/ssim']
 
 
 def test_tags_of_a_chart_are_taken_by_the_letter():
-    layout = chart_layout({'a+b': 'retain'}, {'a+b': {'psnr': 1.0}}, {'a+b': {'identity': {'psnr': 1.0}}})
-    assert layout == {'retain': {'a+b psnr': ['Multiline', [r'^retain/a\+b/psnr$', r'^retain/a\+b/psnr_identity$']]}}
+    assert chart_layout({'a': 'retain'}, {'a': {'m+': 1.0}}) == {'m+': {'retain sets': ['Multiline',
+                                                                                        [r'^retain/.+/m\+$']]}}
 
 
-def test_tensorboard_has_strips_of_images(unlearn, folder, retrained):
-    """Input, original, network, retrained and clean image side by side, of the first `strips` images of a set."""
+def test_tensorboard_has_strips_of_images_with_names_above(unlearn, folder, retrained):
+    """Input, original, now, retrained and clean image side by side, of the first `strips` images of a set."""
     assert unlearn({**SHOWN, **retrained, 'val.strips': 1}) == 0
     accumulator = read_events()
     assert accumulator.Tags()['images'] == ['forget/haze/0', 'retain/rain/0']
     strips = accumulator.Images('forget/haze/0')
-    assert [strip.step for strip in strips] == [3, 6, 6] or [strip.step for strip in strips] == [3, 6]
+    assert [strip.step for strip in strips] == [3, 6]
     strip = cv2.imdecode(np.frombuffer(strips[0].encoded_image_string, np.uint8), cv2.IMREAD_COLOR)
-    assert strip.shape == (24, 5 * 24, 3)
+    gap = strip.shape[1] - 5 * 96  # of 24 pixels each, enlarged, and four gaps between them
+    assert 0 < gap < 20 and gap % 4 == 0
+    band = strip.shape[0] - 96
     for column, kind in ((0, 'lq'), (4, 'gt')):
-        image = cv2.imread(str(folder / 'haze' / kind / '0.png'))
-        assert np.abs(strip[:, 24 * column:24 * (column + 1)].astype(int) - image).max() <= 1
+        pane = strip[band:, (96 + gap // 4) * column:][:, :96]
+        assert (pane[::4, ::4] == cv2.imread(str(folder / 'haze' / kind / '0.png'))).all()
+    for column in range(5):  # letters, dark on white, inside each pane's width
+        above = strip[:band, (96 + gap // 4) * column:][:, :96]
+        assert above.min() < 100 and (above[:, [0, -1]] == 255).all()
 
 
 def test_no_strips_if_none_are_wanted(unlearn):
