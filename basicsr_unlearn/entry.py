@@ -49,6 +49,9 @@ def guarded(call: Callable[[], int | None]) -> int:
     except KeyboardInterrupt:
         print('Interrupted: --auto_resume goes on from the last saved state.', file=sys.stderr, flush=True)
         return INTERRUPTED
+    except BrokenPipeError:  # `... | head` has seen enough; Python would complain once more when it closes stdout
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except OSError as error:
         if error.errno not in FOLDER_ERRORS:
             raise

@@ -1,4 +1,5 @@
 """Presets: what keys beside `train.method` do, and the commands that show what comes out."""
+import re
 from copy import deepcopy
 from pathlib import Path
 
@@ -9,11 +10,13 @@ from basicsr.utils.options import ordered_yaml
 from basicsr_unlearn import cli
 from basicsr_unlearn.entry import read_options
 from basicsr_unlearn.errors import OptionError
+from basicsr_unlearn.methods import ADVICE
 from basicsr_unlearn.option_text import option_text
 from basicsr_unlearn.options import check_options, load_option_file
 from basicsr_unlearn.presets import FOLDER, PARTS, expand_method, method_names, read_method
 
-OPTION_FILES = [path for path in sorted((Path(__file__).resolve().parent.parent / 'options').glob('*.yml'))
+REPOSITORY = Path(__file__).resolve().parent.parent
+OPTION_FILES = [path for path in sorted((REPOSITORY / 'options').glob('*.yml'))
                 if 'model_type:' in path.read_text()]  # of train and test
 
 FILE = """
@@ -220,13 +223,37 @@ def test_every_value_is_read_as_it_was_written(value):
 
 # ---------------------------------------------------------------- methods
 
-def test_methods_lists_each_preset_on_one_line(capsys):
+def test_methods_lists_each_preset_within_the_terminal(capsys, monkeypatch):
+    monkeypatch.setenv('COLUMNS', '80')
     assert cli.main(['methods']) == 0
-    lines = capsys.readouterr().out.splitlines()
-    for name in method_names():
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= 80
+    entries = {name: ' '.join(out.split(f'\n{name}  ')[-1].split()) for name in method_names()}
+    for name, entry in entries.items():
         preset = read_method(name)
-        line, = (line for line in lines if line.split('  ')[0] == name)
-        assert all(preset[key] in line for key in ('about', 'needs', 'cost'))
+        assert entry.startswith(f'{preset["about"]} [{preset["needs"]}; {preset["cost"]}]')
+
+
+def test_what_methods_recommends_is_what_the_readme_measured():
+    """The table of haze, rain and noise: | target | method | patches | arithmetic | gap | lost | lead | seeds |."""
+    rows, target = {}, ''
+    for line in (REPOSITORY / 'README.md').read_text(encoding='utf-8').splitlines():
+        cells = [cell.strip(' †') for cell in line.strip('|').split('|')]
+        if len(cells) == 8 and re.search(r'\d ?/ ?', cells[6]):
+            target = cells[0] or target
+            rows[target, cells[1].split(' (')[0].removeprefix('deep: ')] = cells
+    for entry in ADVICE:
+        _, _, _, cost, gap, lost, lead, _ = rows[entry.target, entry.row]
+        assert (entry.cost, entry.gap) == (float(cost), float(gap.split()[0])), entry
+        assert entry.lost == max(float(part.split()[1]) for part in lost.split(', ')), entry
+        assert entry.lead == max(map(float, lead.split(' / '))), entry
+
+
+def test_methods_names_files_and_methods_that_are_there(capsys):
+    assert cli.main(['methods']) == 0
+    for file in set(re.findall(r'options/\w+\.yml', capsys.readouterr().out)):
+        assert (REPOSITORY / file).is_file(), file
+    assert {entry.take.split(',')[0] for entry in ADVICE} <= set(method_names())
 
 
 @pytest.mark.parametrize('name', ['salun', 'scrub'])
