@@ -1,21 +1,19 @@
 """The command `basicsr-unlearn compare`: several audits side by side."""
-import json
 import shutil
 import sys
 import textwrap
 from pathlib import Path
 
 from basicsr_unlearn.auditing.figures import Row, differences, key_figures
+from basicsr_unlearn.auditing.schema import read_audit_file
 from basicsr_unlearn.auditing.tables import markdown_table, side_by_side
 from basicsr_unlearn.entry import Parser, guarded
-from basicsr_unlearn.errors import DataError, OptionError
+from basicsr_unlearn.errors import OptionError
 from basicsr_unlearn.files import write_json, write_text
 
-SCHEMA = 1  # the newest audit.json that is understood
-KEYS = ('name', 'quick', 'networks', 'datasets', 'verdict', 'measurements')
 WIDTH = 120  # of the table in characters, less in a narrower terminal
-LEGEND = ('Forget gap: how far PSNR lies outside the range of the retrained networks, or from the identity baseline '
-          'where there is none. Lead: over the best retrained network at equal steps, or over its own start.')
+LEGEND = ('Forget gap: how far the score lies outside the range of the retrained networks, or from the identity '
+          'baseline where there is none. Lead: over the best retrained network at equal steps, or over its own start.')
 CARE = 'These audits differ in what they stand on: mind the warnings before you compare their numbers.'
 
 
@@ -38,7 +36,7 @@ def _main(argv: list[str] | None) -> int:
     if args.out:  # first, so that nothing is shown for good where it cannot be written
         folder = Path(args.out)
         write_json(folder / 'compare.json', {
-            'schema': SCHEMA, 'warnings': warnings,
+            'schema': 1, 'warnings': warnings,
             'audits': [{'name': name, 'file': file} for name, file in zip(names, args.files)],
             'rows': [{'section': row.section, 'label': row.label, 'values': row.values} for row in rows]})
         write_text(folder / 'compare.md', markdown(names, rows, warnings))
@@ -51,31 +49,6 @@ def _main(argv: list[str] | None) -> int:
     if args.out:
         print(f'\nWritten to {folder / "compare.md"} and {folder / "compare.json"}.')
     return 0
-
-
-def read_audit_file(file: str) -> dict:
-    """What an audit.json holds.
-
-    Raises:
-        DataError: the file cannot be read, is no JSON, is no audit, or was written by a newer version.
-    """
-    try:
-        audit = json.loads(Path(file).read_text(encoding='utf-8'))
-    except FileNotFoundError as error:
-        raise DataError(f'{file} does not exist: name an audit.json that basicsr-unlearn audit has written.') from error
-    except OSError as error:
-        raise DataError(f'{file} cannot be read, {error.strerror}: name an audit.json that basicsr-unlearn audit has '
-                        'written.') from error
-    except ValueError as error:  # not UTF-8, or not JSON
-        raise DataError(f'{file} is no JSON, so no audit: name an audit.json that basicsr-unlearn audit has '
-                        'written.') from error
-    schema = audit.get('schema') if isinstance(audit, dict) else None
-    if isinstance(schema, int) and schema > SCHEMA:
-        raise DataError(f'{file} has schema {schema} but schema {SCHEMA} is the newest known here: update '
-                        'basicsr_unlearn.')
-    if schema != SCHEMA or any(key not in audit for key in KEYS):
-        raise DataError(f'{file} is JSON but no audit: name an audit.json that basicsr-unlearn audit has written.')
-    return audit
 
 
 def unique_names(files: list[str], audits: list[dict]) -> list[str]:

@@ -11,26 +11,26 @@ from typing import Any
 
 import numpy as np
 import torch
-from basicsr.metrics import calculate_metric
 from basicsr.utils.registry import DATASET_REGISTRY
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from basicsr_unlearn.audit.scores import Pairs, device_of
+from basicsr_unlearn.auditing.kept import UNREADABLE, Kept
 from basicsr_unlearn.auditing.plan import RESULTS, Audit
+from basicsr_unlearn.auditing.scoring import LOSSES, losses_of
 from basicsr_unlearn.checkpoint import resolve_checkpoint
 from basicsr_unlearn.demo import load_network
 from basicsr_unlearn.errors import DataError, OptionError, TrainingError, UnlearnError
 from basicsr_unlearn.evaluate import free_name
-from basicsr_unlearn.files import write_json
+from basicsr_unlearn.image_scores import image_scores
 from basicsr_unlearn.models.tracking import to_image
 from basicsr_unlearn.tiling import DEFAULT_OVERLAP, Tiled
-from basicsr_unlearn.unlearning.ascent import sample_loss
 from basicsr_unlearn.unlearning.images import degraded_as_output
 from basicsr_unlearn.version import __version__
 
 IDENTITY = 'identity'
-LOSSES = ('l1', 'l2', 'edges')
+MOST = 100.0  # of a metric, in dB: PSNR of equal images has no bound
 
 
 @dataclass
@@ -52,7 +52,7 @@ class Context:
     """
 
     def __init__(self, audit: Audit, cache: Path = RESULTS / 'cache'):
-        self.audit, self.cache = audit, cache
+        self.audit, self.cache, self.kept = audit, cache, Kept()
         self._nets: dict[str, nn.Module] = {}
         self._digests: dict[str, str] = {}
         self._contents: dict[str, Contents] = {}
@@ -112,14 +112,13 @@ class Context:
         return [name for name in self.audit.of_role(*roles) if self.contents(name).problem is None]
 
     def items(self, name: str) -> Iterator[dict]:
-        """The items of a data set, or the audit's number of them, evenly spread. Raises DataError."""
-        for position in range(len(evenly(len(self._datasets[name]), self.audit.images))):
+        """The items of a data set. Raises DataError."""
+        for position in range(len(self._datasets[name])):
             yield self.item(name, position)
 
     def item(self, name: str, position: int) -> dict:
         """One of `items`. Raises DataError."""
-        dataset = self._datasets[name]
-        item = dataset[evenly(len(dataset), self.audit.images)[position]]
+        item = self._datasets[name][position]
         if 'gt' not in item:
             raise DataError(f'{item["lq_path"]} has no clean image to compare with: audit a paired data set.')
         return item
@@ -194,8 +193,14 @@ class Context:
         """Output images (h, w, 3), uint8 BGR, of one network on one data set: those at `positions`, or all."""
         self.inference(column, name)
         positions = range(len(self.contents(name).images)) if positions is None else positions
-        with np.load(self.cache / f'{self._inference_key(self.audit.networks[column], name)}.npz') as kept:
-            return [kept[str(position)] for position in positions]
+        key = self._inference_key(self.audit.networks[column], name)
+        path = self.cache / f'{key}.npz'
+        try:
+            return _images(path, positions)
+        except UNREADABLE:
+            self.kept.damaged(path)
+            self._infer(self.audit.networks[column], name, column, key)
+            return _images(path, positions)
 
     def _inference_key(self, path: str | None, name: str) -> str:
         opt = self.audit.options
@@ -221,9 +226,8 @@ class Context:
                 raise TrainingError(f'The {title} network returns values that are not finite on {item["lq_path"]}: it '
                                     'has diverged, so use an earlier checkpoint.')
             image, clean = to_image(output), to_image(gt)
-            for metric, options in metrics.items():
-                value = calculate_metric({'img': image, 'img2': clean}, options)
-                found['metrics'][metric].append(round(float(value), 5))
+            for metric, value in image_scores(image, metrics, clean, to_image(degraded_as_output(lq, gt))).items():
+                found['metrics'][metric].append(round(min(value, MOST), 5))
             for loss, value in losses_of(output.clamp(0, 1), gt).items():
                 found['losses'][loss].append(value)
             kept[str(index)] = image
@@ -242,21 +246,26 @@ class Context:
         for metric, options in self.audit.metrics.items():
             options = {key: value for key, value in options.items() if key != 'better'}
             try:
-                calculate_metric({'img': image, 'img2': image}, options)
+                image_scores(image, {metric: options}, image, image)
                 working[metric] = options
             except UnlearnError as error:
+                if metric == self.audit.metric:
+                    raise OptionError(f'verdict.metric {metric} cannot be computed here. {error}') from error
                 broken[metric] = str(error)
         return working, broken
+
+    def score(self, output: Tensor, lq: Tensor, gt: Tensor) -> float:
+        """What the verdict's metric says of an output (1, c, h, w)."""
+        metric = {'': self.working_metrics[0][self.audit.metric]}
+        return image_scores(to_image(output), metric, to_image(gt), to_image(degraded_as_output(lq, gt)))['']
 
     # ------------------------------------------------------------ keeping
 
     def cached(self, key: str, compute: Callable[[], dict]) -> dict:
         """What was computed under this key before, by this or another audit, or is computed now."""
         path = self.cache / f'{key}.json'
-        if path.is_file():
-            return json.loads(path.read_text(encoding='utf-8'))
-        write_json(path, compute())
-        return json.loads(path.read_text(encoding='utf-8'))
+        found = self.kept.read(path, key)
+        return self.kept.write(path, key, compute()) if found is None else found
 
     @staticmethod
     def progress(items: Any, title: str, total: int, unit: str) -> Any:
@@ -264,18 +273,9 @@ class Context:
         return tqdm(items, desc=title, total=total, unit=unit, leave=False, disable=not sys.stderr.isatty())
 
 
-def losses_of(output: Tensor, gt: Tensor) -> dict[str, float]:
-    """L1, mean square and L1 of the differences between neighbours, of one image (1, c, h, w) in [0, 1]."""
-    steps = [(output.diff(dim=dim) - gt.diff(dim=dim)).abs().mean() for dim in (-2, -1)]
-    return {'l1': float(sample_loss(output, gt)), 'l2': float(sample_loss(output, gt, 'l2')),
-            'edges': float(sum(steps) / 2)}
-
-
-def by_photograph(values: Sequence[float], photographs: Sequence[str]) -> np.ndarray:
-    """Mean of the values of each photograph, in order of their first appearance."""
-    order = {name: index for index, name in enumerate(dict.fromkeys(photographs))}
-    groups = np.array([order[name] for name in photographs])
-    return np.bincount(groups, np.asarray(values, dtype=float)) / np.bincount(groups)
+def _images(path: Path, positions: Sequence[int]) -> list[np.ndarray]:
+    with np.load(path) as kept:
+        return [kept[str(position)] for position in positions]
 
 
 def evenly(length: int, count: int | None) -> list[int]:

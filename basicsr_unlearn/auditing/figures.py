@@ -6,6 +6,7 @@ from basicsr_unlearn.auditing.sections import columns_of, retrained_of
 from basicsr_unlearn.auditing.tables import ABSENT, number, percent
 
 PROTOCOL = ('train', 'test', 'pairs', 'lr', 'patch')
+IN_DB = ' in dB'
 
 
 class Row(NamedTuple):
@@ -35,19 +36,21 @@ def key_figures(audits: Sequence[Mapping]) -> list[Row]:
     rows += [Row('PSNR in dB', name, of_all('measurements', 'scores', 'result', 'mean', name, 'unlearned', 'psnr',
                                             'value'), number)
              for name, role in sets.items() if role != 'retain']
-    for section, measurement, key in (('forget gap in dB', 'forgetting', 'gap'),
-                                      ('retain loss in dB', 'keeping', 'loss')):
-        rows += [Row(section, name, [_at(result, name, key, 'value') for result in found(measurement)], signed)
+    unit = _unit(audits)
+    change = signed if unit == IN_DB else finely_signed
+    for section, measurement, key in ((f'forget gap{unit}', 'forgetting', 'gap'),
+                                      (f'retain loss{unit}', 'keeping', 'loss')):
+        rows += [Row(section, name, [_at(result, name, key, 'value') for result in found(measurement)], change)
                  for name in sets]
     relearning, recovery = found('relearning'), found('recovery')
-    steps = sorted(columns_of([result.get('gap', {}) for result in relearning]), key=int)
-    rows += [Row('relearning, lead in dB', f'step {step}', [_at(result, 'gap', step) for result in relearning], signed)
+    steps = sorted(columns_of([result.get('gap') or {} for result in relearning]), key=int)
+    rows += [Row(f'relearning, lead{unit}', f'step {step}', [_at(result, 'gap', step) for result in relearning], change)
              for step in steps]
-    rows.append(Row('relearning, lead in dB', 'largest from step 1', [_at(result, 'largest_gap')
-                                                                     for result in relearning], signed))
-    rows += [Row('recovery, largest lead in dB', way.replace('_', ' '),
-                 [_at(result, 'ways', way, 'largest_gap') for result in recovery], signed)
-             for way in columns_of([result.get('ways', {}) for result in recovery])]
+    rows.append(Row(f'relearning, lead{unit}', 'largest from step 1', [_at(result, 'largest_gap')
+                                                                     for result in relearning], change))
+    rows += [Row(f'recovery, largest lead{unit}', way.replace('_', ' '),
+                 [_at(result, 'ways', way, 'largest_gap') for result in recovery], change)
+             for way in columns_of([result.get('ways') or {} for result in recovery])]
     attacks = [_at(result, 'attacks', 'threshold') for result in found('membership')]
     rows += [Row('membership, threshold attack', 'AUC', [_at(attack, 'auc', 'unlearned', 'value')
                                                          for attack in attacks], number),
@@ -62,6 +65,11 @@ def key_figures(audits: Sequence[Mapping]) -> list[Row]:
 def signed(value: float) -> str:
     """A difference, with two decimals."""
     return number(value, sign=True)
+
+
+def finely_signed(value: float) -> str:
+    """A difference in a metric without a unit, whose scale may be small."""
+    return number(value, 4, sign=True)
 
 
 def differences(names: Sequence[str], audits: Sequence[Mapping]) -> list[str]:
@@ -87,11 +95,14 @@ def differences(names: Sequence[str], audits: Sequence[Mapping]) -> list[str]:
             'The original is another network in {others} than in {first}, so retain losses do not compare.')
     compare([tuple(sorted(audit['networks'][column]['sha256'] for column in retrained_of(audit))) for audit in audits],
             'The retrained networks of {others} are not those of {first}, so gaps and leads do not compare.')
+    compare([_metric(audit) for audit in audits],
+            'Forgetting is judged by another metric in {others} than in {first}, so gaps, losses and leads do not '
+            'compare.')
     compare([repr(_at(audit, 'options', 'verdict', 'levels')) for audit in audits],
             'The limits of the levels are others in {others} than in {first}, so outcomes do not compare.')
     quick = [name for name, audit in zip(names, audits) if audit['quick']]
     if 0 < len(quick) < len(names):
-        found.append(f'Quick audits, of few images and one seed, do not compare with full ones: {", ".join(quick)}.')
+        found.append(f'Quick audits say nothing of the weights, unlike the others: {", ".join(quick)}.')
     for measurement in ('relearning', 'recovery'):
         results = [_at(audit, 'measurements', measurement, 'result') for audit in audits]
         compare([result and tuple(str(result.get(key)) for key in PROTOCOL) for result in results],
@@ -105,6 +116,17 @@ def _at(content: Any, *path: str) -> Any:
     for key in path:
         content = content.get(key) if isinstance(content, Mapping) else None
     return content
+
+
+def _metric(audit: Mapping) -> str:
+    """What forgetting is judged by; schema 1 knew PSNR alone."""
+    return _at(audit, 'verdict', 'metric', 'key') or 'psnr'
+
+
+def _unit(audits: Sequence[Mapping]) -> str:
+    """As it stands behind a heading; none where audits differ in it."""
+    units = {_at(audit, 'verdict', 'metric', 'unit') if 'metric' in audit['verdict'] else 'dB' for audit in audits}
+    return f' in {units.pop()}' if len(units) == 1 and all(units) else ''
 
 
 def _word(audit: Mapping) -> str:

@@ -2,14 +2,19 @@
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import torch
 from torch import nn
 
 from basicsr_unlearn.audit.recovery import recover
-from basicsr_unlearn.audit.relearning import Curve, mean_curve, relearn_area, relearning_curve
-from basicsr_unlearn.audit.scores import Pairs, psnr_of_images
+from basicsr_unlearn.audit.relearning import Curve, mean_curve, relearning_curve
+from basicsr_unlearn.audit.scores import Pairs, device_of, psnr_of_images
+from basicsr_unlearn.audit.statistics import area_between
 from basicsr_unlearn.auditing.context import Context, digest_of
-from basicsr_unlearn.auditing.registry import measurement
+from basicsr_unlearn.auditing.judging import nothing_to_forget, references
+from basicsr_unlearn.auditing.registry import SkippedError, measurement
 from basicsr_unlearn.errors import DataError, OptionError
+from basicsr_unlearn.proof.judgement import Yardstick
+from basicsr_unlearn.unlearning.attacks import eval_mode
 
 PAIRS = 8  # forget pairs to learn from: our choice
 
@@ -18,6 +23,7 @@ PAIRS = 8  # forget pairs to learn from: our choice
 def relearning(context: Context) -> dict:
     """Fine-tune every network on a few forget pairs and score it on the way."""
     block = context.audit.measure['relearning']
+    retrained = _references(context, block['test'])
     pairs, test, described = _material(context, block)
 
     def learn(column: str, measure: Callable) -> Curve:
@@ -26,13 +32,15 @@ def relearning(context: Context) -> dict:
 
     curves = {column: _curve(context, ['relearning', block], column, learn, test, len(block['seeds']),
                              len(block['steps'])) for column in context.columns}
-    return {**described, 'seeds': block['seeds'], **compared(context, curves)}
+    return {**described, 'seeds': block['seeds'], 'against': retrained,
+            **compared(curves, retrained, context.audit.yardstick)}
 
 
 @measurement('recovery', needs=('forget set',), optional=True)
 def recovery(context: Context) -> dict:
     """Learn a part alone from a few forget pairs: a prompt on the input, the network's own prompts, the last layer."""
     block = context.audit.measure['recovery']
+    retrained = _references(context, block['test'])
     pairs, test, described = _material(context, block)
     ways = {}
     for way in block['ways']:
@@ -43,10 +51,27 @@ def recovery(context: Context) -> dict:
         try:
             curves = {column: _curve(context, ['recovery', way, shared], column, learn, test, 1, len(block['steps']))
                       for column in context.columns}
-            ways[way] = {'state': 'measured', 'reason': None, **compared(context, curves)}
+            ways[way] = {'state': 'measured', 'reason': None, **compared(curves, retrained, context.audit.yardstick)}
         except OptionError as error:
             ways[way] = {'state': 'skipped', 'reason': str(error)}
-    return {**described, 'ways': ways}
+    return {**described, 'against': retrained, 'ways': ways}
+
+
+def _references(context: Context, test: str) -> list[str]:
+    """The networks that a lead is over. Raises SkippedError where there is no skill that could come back."""
+    reason = context.contents(test).problem or nothing_to_forget(context, test)
+    if reason:
+        raise SkippedError(reason)
+    return references(context, test)
+
+
+def _scores(context: Context, net: nn.Module, test: Pairs) -> list[float]:
+    """The verdict's metric of each image; PSNR without rounding to 8 bits, which would hide small steps."""
+    if context.audit.metric == 'psnr':
+        return psnr_of_images(net, test)
+    device = device_of(net)
+    with torch.no_grad(), eval_mode(net):
+        return [context.score(net(lq[None].to(device)).cpu(), lq[None], gt[None]) for lq, gt in test]
 
 
 def _material(context: Context, block: dict) -> tuple[Pairs, Pairs, dict]:
@@ -65,32 +90,34 @@ def _curve(context: Context, what: list, column: str, learn: Callable[[str, Call
     """The curve of one network, from the cache if it was measured before."""
     data = [context.contents(what[-1][key]).sha256 for key in ('train', 'test')]
     opt = context.audit.options
+    metric = [] if context.audit.metric == 'psnr' else [context.working_metrics[0][context.audit.metric]]
     key = digest_of([what, data, context.digest(context.audit.networks[column]), opt['network_g'],
-                     opt.get('param_key_g'), opt.get('tile'), opt.get('tile_overlap')])
+                     opt.get('param_key_g'), opt.get('tile'), opt.get('tile_overlap'), *metric])
 
     def compute() -> dict:
         with context.progress(None, f'{what[0]} {what[1] if len(what) > 2 else ""} {column}'.replace('  ', ' '),
                               seeds * (steps + 1), 'score') as bar:
             def measure(net: nn.Module) -> Sequence[float]:
                 bar.update()
-                return psnr_of_images(context.whole(net), test)
+                return _scores(context, context.whole(net), test)
 
             return {str(step): values for step, values in learn(column, measure).items()}
 
     return {int(step): values for step, values in context.cached(key, compute).items()}
 
 
-def compared(context: Context, curves: dict[str, Curve]) -> dict:
-    """Curves by step, and the lead over the best retrained network, or over the start without one."""
+def compared(curves: dict[str, Curve], retrained: Sequence[str], yardstick: Yardstick) -> dict:
+    """Curves by step, and the lead over the best of the retrained networks, or over the start without one."""
     means = {column: mean_curve(curve) for column, curve in curves.items()}
-    unlearned, retrained = means['unlearned'], context.audit.retrained
-    best = {step: max(means[column][step] for column in retrained) if retrained else unlearned[0] for step in unlearned}
-    gap = {step: unlearned[step] - best[step] for step in unlearned}
-    area = relearn_area(curves['unlearned'], [curves[column] for column in retrained]) if retrained else None
+    unlearned, best_of = means['unlearned'], max if yardstick.higher else min
+    best = {step: best_of(means[column][step] for column in retrained) if retrained else unlearned[0]
+            for step in unlearned}
+    gap = {step: yardstick.gain(unlearned[step], best[step]) for step in unlearned}
     return {'curves': {column: {str(step): _range(values) for step, values in curve.items()}
                        for column, curve in curves.items()},
             'gap': {str(step): round(value, 4) for step, value in gap.items()},
-            'largest_gap': round(max(value for step, value in gap.items() if step > 0), 4), 'area': area}
+            'largest_gap': round(max(value for step, value in gap.items() if step > 0), 4),
+            'area': area_between(gap, dict.fromkeys(gap, 0.0)) if retrained else None}
 
 
 def _range(values: list[list[float]]) -> dict[str, float]:

@@ -1,12 +1,16 @@
 """Whether the network's losses betray which images the original was trained on."""
+from collections.abc import Callable
+
 import numpy as np
 
 from basicsr_unlearn.audit.lira import lira
 from basicsr_unlearn.audit.membership import Membership, auc_difference, judge, logistic_attack, loss_attack, reading
 from basicsr_unlearn.audit.statistics import Interval
-from basicsr_unlearn.auditing.context import LOSSES, Context, by_photograph
+from basicsr_unlearn.auditing.context import Context
+from basicsr_unlearn.auditing.judging import references
 from basicsr_unlearn.auditing.quality_measurement import interval
 from basicsr_unlearn.auditing.registry import SkippedError, measurement
+from basicsr_unlearn.auditing.scoring import LOSSES, by_photograph
 from basicsr_unlearn.data.pairing import read_name_list
 from basicsr_unlearn.errors import DataError
 
@@ -24,19 +28,23 @@ def membership(context: Context) -> dict:
                            'unseen images: separate them, for instance with except_files')
     attacks = {'threshold': lambda column: _threshold(context, column, members, unseen),
                'logistic': lambda column: _logistic(context, column, members, unseen)}
-    if block.get('shadow'):
+    left_out = {}
+    if block.get('shadow') and context.audit.quick:
+        left_out['lira'] = {'state': 'skipped', 'reason': 'left out by --quick'}
+    elif block.get('shadow'):
         shadow = _shadow(context, block['shadow'], members, unseen)
         attacks['lira'] = lambda column: _lira(context, column, members, unseen, *shadow)
-    return {'members': members, 'unseen': unseen,
-            'attacks': {name: _attack(context, attack) for name, attack in attacks.items()}}
+    retrained = [column for column in references(context, members) if column in references(context, unseen)]
+    return {'members': members, 'unseen': unseen, 'against': retrained,
+            'attacks': {name: _attack(context, attack, retrained) for name, attack in attacks.items()} | left_out}
 
 
-def _attack(context: Context, attack) -> dict:
+def _attack(context: Context, attack: Callable[[str], Membership], retrained: list[str]) -> dict:
     try:
         found: dict[str, Membership] = {column: attack(column) for column in context.columns}
     except (DataError, ValueError) as error:
         return {'state': 'skipped', 'reason': str(error)}
-    differences = {column: auc_difference(found['unlearned'], found[column]) for column in context.audit.retrained}
+    differences = {column: auc_difference(found['unlearned'], found[column]) for column in retrained}
     said = _reading(found, differences)
     return {'state': 'measured', 'reason': None, 'auc': {column: interval(one.auc) for column, one in found.items()},
             'tpr': {column: {f'{rate:g}': one.tpr[rate].value for rate in one.tpr} for column, one in found.items()},

@@ -12,9 +12,10 @@ from basicsr_unlearn.evaluate import Strip
 from basicsr_unlearn.option_text import option_text
 
 MARKS = {'passed': '✓', 'failed': '✕'}  # beside the word, never alone
-MEANINGS = {'published': 'The skill is gone from the outputs.',
-            'calibrated': 'The outputs are as if the network had been retrained.',
-            'deep': 'The skill does not sleep in the weights either.'}
+MEANINGS = {'outputs': 'Its outputs are about a retrained network’s, and the rest is kept.',
+            'members': 'Nor do the attacks of this audit tell its training images.',
+            'weights': 'Nor do the attackers of this audit, which do not know the method, learn it again sooner than '
+                       'in a retrained network.'}
 ROLES = {'forget': 'to forget', 'unseen': 'to forget, unseen images', 'retain': 'to keep'}
 PLACES = {1: ('the only image',), 2: ('best', 'worst'), 3: ('best', 'median', 'worst')}
 MAX_SIDE = 480  # pixels of an embedded picture: an audit has more of them than the demo
@@ -38,7 +39,7 @@ def _top(audit: Mapping) -> str:
     state = 'passed' if verdict['passed'] else 'failed'
     facts = [('outcome', verdict['outcome']), ('audit', audit['name']), ('made', audit['created'][:16].replace('T', ' ')
                                                                          + ' UTC'), ('in', duration(audit['seconds']))]
-    facts += [('', 'quick: few images and one seed')] if audit['quick'] else []
+    facts += [('', 'quick: nothing of the weights was measured')] if audit['quick'] else []
     items = ''.join(f'<li>{escape(key)} <b>{escape(value)}</b></li>' for key, value in facts)
     levels = ''.join(_level(name, level, name == verdict['required']) for name, level in verdict['levels'].items())
     warnings = ''.join(f'<li>{escape(warning)}</li>' for warning in verdict['warnings'])
@@ -88,7 +89,7 @@ def _strips(audit: Mapping, strips: Mapping[str, Sequence[Strip]]) -> str:
                           for place, strip in zip(places, of_set))
         parts.append(f'<section class="{css_role(role)}"><h2>{escape(name)}, <span class="role">{ROLES[role]}</span>'
                      f'</h2><p class="muted">Chosen by how well they are {wished} as wished. The whole image, and a '
-                     f'detail of it enlarged; PSNR is of the whole.</p>{figures}</section>')
+                     f'detail of it enlarged; scores are of the whole.</p>{figures}</section>')
     return ''.join(parts)
 
 

@@ -1,9 +1,9 @@
 """The charts of an audit's report; each function draws a section, or nothing where its measurement was not made."""
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from math import log1p
 
-from basicsr_unlearn.auditing.sections import retrained_of
+from basicsr_unlearn.auditing.sections import digits_of, in_unit, metric_of, retrained_of
 from basicsr_unlearn.charts import Line, Row, line_chart, rows_chart, signed
 from basicsr_unlearn.drawing import in_order, kind
 
@@ -14,7 +14,7 @@ WIDE = 560  # of a drawing that has a row for itself
 
 
 def relearning(audit: Mapping) -> str:
-    """PSNR over the steps of fine-tuning, with the range of the seeds."""
+    """The score over the steps of fine-tuning, with the range of the seeds."""
     found = _result(audit, 'relearning')
     if not found:
         return ''
@@ -23,11 +23,11 @@ def relearning(audit: Mapping) -> str:
     words = (f'<p>Every network is fine-tuned on {found["pairs"]} pairs of {escape(found["train"])} and scored on '
              f'{found["images"]} images of {escape(found["test"])}: a skill that still sleeps in the weights comes '
              f'back sooner than it can be learnt.{spread}</p>'
-             f'<p class="figure">{_lead(found["largest_gap"], audit)}</p>')
+             f'<p class="figure">{_lead(found["largest_gap"], found["against"], audit)}</p>')
     if found.get('area') is not None:
-        words += f'<p class="figure"><b>{signed(found["area"], 2)} dB</b> on average over the steps</p>'
+        words += f'<p class="figure"><b>{_shown(found["area"], audit)}</b> on average over the steps</p>'
     return ('<section class="forget"><h2>Does the skill come back?</h2><div class="wide"><figure class="big">'
-            f'{_curves(found, "Relearning", WIDE, 320)}</figure><div>{words}</div></div></section>')
+            f'{_curves(found, "Relearning", audit, WIDE, 320)}</figure><div>{words}</div></div></section>')
 
 
 def recovery(audit: Mapping) -> str:
@@ -36,17 +36,19 @@ def recovery(audit: Mapping) -> str:
     ways = {way: entry for way, entry in found['ways'].items() if entry['state'] == 'measured'} if found else {}
     if not ways:
         return ''
-    figures = ''.join(f'<figure><h3>{escape(WAYS.get(way, way))}</h3>{_curves(entry, WAYS.get(way, way), 400, 240)}'
-                      f'<figcaption>{_lead(entry["largest_gap"], audit)}</figcaption></figure>'
+    figures = ''.join(f'<figure><h3>{escape(WAYS.get(way, way))}</h3>'
+                      f'{_curves(entry, WAYS.get(way, way), audit, 400, 240)}'
+                      f'<figcaption>{_lead(entry["largest_gap"], found["against"], audit)}</figcaption></figure>'
                       for way, entry in ways.items())
     left_out = ''.join(f'<p class="muted">{escape(WAYS.get(way, way))}, not measured: {escape(entry["reason"])}</p>'
                        for way, entry in found['ways'].items() if way not in ways)
     return ('<section class="forget"><h2>Does a small part bring it back?</h2><p class="muted">Only that part is '
-            f'trained on {found["pairs"]} pairs of {escape(found["train"])}, all other weights stay. PSNR in dB on '
-            f'{escape(found["test"])}.</p><div class="charts">{figures}</div>{left_out}</section>')
+            f'trained on {found["pairs"]} pairs of {escape(found["train"])}, all other weights stay. '
+            f'{metric_of(audit)["name"]}{in_unit(audit)} on {escape(found["test"])}.</p>'
+            f'<div class="charts">{figures}</div>{left_out}</section>')
 
 
-def _curves(found: Mapping, title: str, width: int, height: int) -> str:
+def _curves(found: Mapping, title: str, audit: Mapping, width: int, height: int) -> str:
     lines = []
     for column in [*(c for c in in_order(found['curves']) if c != 'unlearned'), 'unlearned']:  # that one on top
         curve = {int(step): value for step, value in found['curves'].get(column, {}).items()}
@@ -56,40 +58,50 @@ def _curves(found: Mapping, title: str, width: int, height: int) -> str:
         known = all(end is not None for both in ranges for end in both)
         lines.append(Line(column, kind(column), [(step, value['value']) for step, value in curve.items()],
                           ranges if known and any(low < high for low, high in ranges) else ()))
-    spoken = '; '.join(f'{line.label} from {line.points[0][1]:.2f} to {line.points[-1][1]:.2f} dB' for line in lines)
+    spoken = '; '.join(f'{line.label} from {_shown(line.points[0][1], audit)} to {_shown(line.points[-1][1], audit)}'
+                       for line in lines)
     return line_chart(lines, {}, f'{title}: {spoken}', 'fine-tuning steps', sorted({x for line in lines
                                                                                  for x, _ in line.points}),
                       log1p, width, height)
 
 
-def _lead(value: float, audit: Mapping) -> str:
-    ahead, behind = (('ahead of', 'behind') if retrained_of(audit) else ('above', 'below'))
-    where = 'the best retrained network' if retrained_of(audit) else 'its own start'
-    return f'<b>{abs(value):.2f} dB</b> {f"{ahead} {where}, at most" if value >= 0 else f"{behind} {where}, at least"}'
+def _lead(value: float, against: Sequence[str], audit: Mapping) -> str:
+    ahead, behind = ('ahead of', 'behind') if against else ('above', 'below')
+    where = 'the best retrained network' if against else 'its own start'
+    return (f'<b>{_shown(abs(value), audit)}</b> '
+            f'{f"{ahead} {where}, at most" if value >= 0 else f"{behind} {where}, at least"}')
+
+
+def _shown(value: float, audit: Mapping) -> str:
+    return f'{signed(value, digits_of(audit))} {metric_of(audit)["unit"]}'.strip()
 
 
 def distributions(audit: Mapping) -> str:
-    """PSNR of every image and the means with their intervals, a chart for each data set."""
+    """The score of every image and the means with their intervals, a chart for each data set."""
     found = _result(audit, 'scores')
     if not found:
         return ''
     tests, figures = _result(audit, 'forgetting') or {}, ''
+    key, metric = (metric_of(audit)[part] for part in ('key', 'name'))
     for name, by_column in found['per_image'].items():
-        rows = [Row(column, kind(column), _ends(found['mean'][name][column]['psnr']), by_column[column]['psnr'])
-                for column in in_order(by_column) if 'psnr' in by_column[column]]
+        rows = [Row(column, kind(column), _ends(found['mean'][name][column][key]), by_column[column][key])
+                for column in in_order(by_column)]
         if not rows:
             continue
         role = audit['datasets'][name]['role']
         test = ''.join(f' Against {escape(column)}: KS {one["statistic"]:.2f}, p {one["p"]:.3f}.'
                        for column, one in tests.get(name, {}).get('ks', {}).items())
-        spoken = ', '.join(f'{row.label} {row.interval[0]:.2f} dB' for row in rows)
+        values = [value for row in rows for value in row.dots]
+        scale = {} if metric_of(audit)['unit'] else {'axis': (min(values), max(values)), 'digits': 4}
+        spoken = ', '.join(f'{row.label} {_shown(row.interval[0], audit)}' for row in rows)
         figures += (f'<figure class="{"retain" if role == "retain" else "forget"}"><h3>{escape(name)}, '
                     f'<span class="role">{"to keep" if role == "retain" else "to forget"}</span></h3>'
-                    f'{rows_chart(rows, f"PSNR on {name}: {spoken}")}'
+                    f'{rows_chart(rows, f"{metric} on {name}: {spoken}", **scale)}'
                     f'<figcaption>{len(rows[0].dots)} images.{test}</figcaption></figure>')
     if not figures:
         return ''
-    return ('<section><h2>Image by image</h2><p class="muted">PSNR in dB: a dot is an image, the mark the mean with '
+    return ('<section><h2>Image by image</h2><p class="muted">'
+            f'{metric}{in_unit(audit)}: a dot is an image, the mark the mean with '
             'its 95 % interval. Forgetting has succeeded where the unlearned network’s dots lie as those '
             f'of {"a retrained network" if retrained_of(audit) else "the untouched input (identity)"} do.</p>'
             f'<div class="charts two">{figures}</div></section>')

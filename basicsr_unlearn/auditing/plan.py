@@ -27,14 +27,15 @@ from basicsr_unlearn.option_grammar import (
 )
 from basicsr_unlearn.option_walker import check_dataset, check_section, check_value
 from basicsr_unlearn.options import find_option_file, load_option_file
+from basicsr_unlearn.proof.judgement import Yardstick, yardstick_of
 from basicsr_unlearn.tiling import DEFAULT_OVERLAP, check_tile
 from basicsr_unlearn.unlearning.attacks import attack_settings
 
 RESULTS = Path('results/audit')
 ROLES = ('forget', 'unseen', 'retain')
-LEVELS = ('published', 'calibrated', 'deep')
-QUICK_IMAGES = 8  # of each data set, and at most so many where a measurement asks for fewer than all
-QUICK_WAYS = ('last_layer',)
+LEVELS = ('outputs', 'members', 'weights')  # by what they assure
+FORMER_LEVELS = {'published': 'outputs', 'calibrated': 'members', 'deep': 'weights'}
+SLOW = ('relearning', 'recovery', 'representation', 'robustness')  # what --quick leaves out
 
 FEW = or_empty(whole())
 LEARNING = {'train!': TEXT, 'test!': TEXT, 'images': FEW, 'pairs': whole(), 'steps!': LIST, 'lr!': number(above=0),
@@ -61,6 +62,8 @@ TOP = {
     },
     'verdict!': {
         'require!': choice(*LEVELS),
+        'metric': TEXT,
+        'skill_margin': or_empty(number(at_least=0)),
         'over_forgotten!': {'below!': number(above=0), 'collapsed!': number(above=0)},
         'levels!': {level: {'forget_gap': number(at_least=0), 'retain_loss': number(at_least=0),
                             'membership': number(at_least=0), 'relearn_gap': number(at_least=0),
@@ -76,7 +79,8 @@ class Audit:
     """An audit's option file, read and checked.
 
     `networks` are paths by column, see SCHEMA.md; `datasets` the blocks by name with `role`; `measure` the blocks of
-    what is to be measured; `options` the whole file with overrides applied.
+    what is to be measured; `metric` the key in `metrics` of what forgetting is judged by, `yardstick` what is known of
+    it; `options` the whole file with overrides applied.
     """
     name: str
     file: str
@@ -86,7 +90,8 @@ class Audit:
     datasets: dict[str, dict]
     metrics: dict[str, dict]
     measure: dict[str, dict]
-    images: int | None
+    metric: str
+    yardstick: Yardstick
     quick: bool
     out: Path
 
@@ -106,7 +111,7 @@ def read_audit(path: str, overrides: list[str] = (), quick: bool = False) -> Aud
     Args:
         path: as given; `options/NAME.yml` is found in an installed package too.
         overrides: entries `key:key=value` as of `--force_yml`.
-        quick: few images of each set and one seed, in a folder of its own.
+        quick: leave out what is SLOW and all metrics but the one that judges, in a folder of its own.
 
     Raises:
         OptionError: an option is unknown, missing or out of range, or the file does not exist.
@@ -114,6 +119,7 @@ def read_audit(path: str, overrides: list[str] = (), quick: bool = False) -> Aud
     file = find_option_file(path)
     opt = load_option_file(path)
     override(opt, list(overrides))
+    _check_level_names(opt)
     check_section(opt, TOP, '')
     name = f'{opt["name"]}_quick' if quick else opt['name']
     if not re.fullmatch(r'[\w.=+-]+', name):
@@ -132,24 +138,38 @@ def read_audit(path: str, overrides: list[str] = (), quick: bool = False) -> Aud
     measure = {key: deepcopy(dict(block)) for key, block in (opt.get('measure') or {}).items() if block is not None}
     _check_measure(measure, opt['datasets'])
     for level in LEVELS:
-        if level not in opt['verdict']['levels']:
+        if opt['verdict']['levels'].get(level) is None:
             raise OptionError(f'The option verdict.levels.{level} is missing: it must be a block of limits.')
-    if quick:
-        for block in measure.values():
-            if 'images' in block:
-                block['images'] = min(block['images'] or QUICK_IMAGES, QUICK_IMAGES)
-            if 'seeds' in block:
-                block['seeds'] = block['seeds'][:1]
-            if 'ways' in block:
-                block['ways'] = [way for way in block['ways'] if way in QUICK_WAYS]
+    metric = opt['verdict'].get('metric', 'psnr')
+    if metric not in opt['metrics']:
+        raise OptionError(f"verdict.metric is '{metric}', which is none of metrics: use one of "
+                          f'{", ".join(opt["metrics"])}.')
+    metrics = {key: block for key, block in _plain(opt['metrics']).items() if not quick or key in ('psnr', metric)}
     scale = opt.get('scale', 1)
     return Audit(
         name=name, file=file.name, text=file.read_text(encoding='utf-8'), options=_plain(opt),
         networks=_networks(opt['networks']),
         datasets={key: {**_plain(block), 'name': key, 'phase': 'val', 'scale': scale}
                   for key, block in opt['datasets'].items()},
-        metrics=_plain(opt['metrics']), measure=_plain(measure), images=QUICK_IMAGES if quick else None, quick=quick,
+        metrics=metrics, measure=_plain(measure), metric=metric,
+        yardstick=yardstick_of(metric, metrics[metric], opt['verdict'].get('skill_margin')), quick=quick,
         out=RESULTS / name)
+
+
+def _check_level_names(opt: Mapping) -> None:
+    """Refuse the names that levels had in earlier versions, with those they have now."""
+    block = opt.get('verdict')
+    if not isinstance(block, Mapping):
+        return
+    levels = block.get('levels')
+    for name in levels if isinstance(levels, Mapping) else ():
+        if name in FORMER_LEVELS:
+            raise OptionError(f'verdict.levels.{name} is called {FORMER_LEVELS[name]} now, by what it assures: rename '
+                              'it.')
+    required = block.get('require')
+    if isinstance(required, str) and required in FORMER_LEVELS:
+        raise OptionError(f"verdict.require is '{required}', a level that is called {FORMER_LEVELS[required]} now, by "
+                          'what it assures: rename it.')
 
 
 def _networks(networks: Mapping) -> dict[str, str]:

@@ -1,27 +1,21 @@
 """Scores, and what they say about forgetting and keeping."""
 import numpy as np
 
-from basicsr_unlearn.audit.statistics import (
-    Interval,
-    bootstrap,
-    forget_gap,
-    kolmogorov_smirnov,
-    paired_difference,
-    spread,
-)
-from basicsr_unlearn.auditing.context import IDENTITY, Context, by_photograph
+from basicsr_unlearn.audit.statistics import Interval, bootstrap, kolmogorov_smirnov, paired_difference, spread
+from basicsr_unlearn.auditing.context import IDENTITY, Context
+from basicsr_unlearn.auditing.judging import by_network, means, no_references, nothing_to_forget, references
 from basicsr_unlearn.auditing.registry import measurement
-
-LOWER_IS_BETTER = ('lpips', 'dists', 'niqe', 'fid')  # of pyiqa's and BasicSR's metrics
-MINIMUM_GAIN = 0.1  # dB over the identity baseline, below which a share of the gain means nothing: our choice
+from basicsr_unlearn.auditing.scoring import by_photograph
+from basicsr_unlearn.proof.judgement import gap_to, has_skill, yardstick_of
 
 
 @measurement('scores')
 def scores(context: Context) -> dict:
     """Every metric of every network, and of the untouched input, on every data set."""
     metrics, broken = context.working_metrics
-    result = {'metrics': {name: {'unit': 'dB' if 'psnr' in options['type'] else '', 'better': better(options)}
-                          for name, options in metrics.items()},
+    known = {name: yardstick_of(name, context.audit.metrics[name]) for name in metrics}
+    result = {'metrics': {name: {'unit': one.unit, 'better': 'higher' if one.higher else 'lower'}
+                          for name, one in known.items()},
               'left_out': broken, 'images': {}, 'photographs': {}, 'per_image': {}, 'mean': {}}
     for name in context.usable('forget', 'unseen', 'retain'):
         contents = context.contents(name)
@@ -34,29 +28,32 @@ def scores(context: Context) -> dict:
     return result
 
 
-def better(options: dict) -> str:
-    """Whether higher or lower values of a metric are better."""
-    named = options.get('metric', options['type']).removeprefix('calculate_')
-    return options.get('better') or ('lower' if named in LOWER_IS_BETTER else 'higher')
-
-
 @measurement('forgetting', needs=('forget set',))
 def forgetting(context: Context) -> dict:
-    """How far PSNR and outputs lie from the retrained networks', or from the identity baseline without one."""
-    below = context.audit.options['verdict']['over_forgotten']['below']
-    result = {}
-    for name in context.usable('forget', 'unseen'):
-        psnr = psnr_by_photograph(context, name, (IDENTITY, *context.columns))
-        retrained = context.audit.retrained
-        reference = np.stack([psnr[column] for column in retrained or [IDENTITY]], 1)
-        gap = bootstrap(lambda rows: forget_gap(rows[:, 0].mean(), rows[:, 1:].mean(0)),
-                        np.concatenate([psnr['unlearned'][:, None], reference], 1))
-        result[name] = {
-            'against': 'retrained' if retrained else 'identity', 'gap': interval(gap),
-            'reference': spread(reference.mean(0))._asdict(), 'over_forgotten': gap.value < -below,
-            'ks': {column: kolmogorov_smirnov(psnr['unlearned'], psnr[column])._asdict() for column in retrained},
-            'distance': distances(context, name)}
-    return result
+    """How far scores and outputs lie from the retrained networks', or from the identity baseline without one."""
+    return {name: _forgetting(context, name) for name in context.usable('forget', 'unseen')}
+
+
+def _forgetting(context: Context, name: str) -> dict:
+    yardstick, below = context.audit.yardstick, context.audit.options['verdict']['over_forgotten']['below']
+    scores, reason = means(context, name), nothing_to_forget(context, name)
+    found = {'judged': reason is None, 'reason': reason,
+             'scores': {column: round(value, 5) for column, value in scores.items()},
+             'skill': round(yardstick.gain(scores['original'], scores[IDENTITY]), 5),
+             'fall': round(yardstick.gain(scores['original'], scores['unlearned']), 5),
+             'against': [], 'no_reference': no_references(context, name), 'gap': None, 'reference': None,
+             'over_forgotten': False, 'ks': {}, 'distance': distances(context, name)}
+    if reason is not None:
+        return found
+    retrained = references(context, name)
+    against = retrained or [IDENTITY]
+    by = by_network(context, name, ['unlearned', *against])
+    gap = bootstrap(lambda rows: gap_to(rows[:, 0].mean(), rows[:, 1:].mean(0), yardstick),
+                    np.stack(list(by.values()), 1))
+    return {**found, 'against': against, 'gap': interval(gap),
+            'reference': spread([scores[column] for column in against])._asdict(),
+            'over_forgotten': gap.value < -below,
+            'ks': {column: kolmogorov_smirnov(by['unlearned'], by[column])._asdict() for column in retrained}}
 
 
 def distances(context: Context, name: str) -> dict[str, dict[str, float]]:
@@ -74,22 +71,18 @@ def distances(context: Context, name: str) -> dict[str, dict[str, float]]:
 
 @measurement('keeping', needs=('retain set',))
 def keeping(context: Context) -> dict:
-    """What the retain sets lost against the original."""
-    collapsed = context.audit.options['verdict']['over_forgotten']['collapsed']
+    """What the retain sets lost against the original, and how much is left of what it gains over the untouched input.
+    """
+    yardstick, collapsed = context.audit.yardstick, context.audit.options['verdict']['over_forgotten']['collapsed']
     result = {}
     for name in context.usable('retain'):
-        psnr = psnr_by_photograph(context, name, (IDENTITY, 'original', 'unlearned'))
-        gain, left = (psnr[column].mean() - psnr[IDENTITY].mean() for column in ('original', 'unlearned'))
-        kept = float(left / gain) if gain > MINIMUM_GAIN else None
-        result[name] = {'loss': interval(paired_difference(psnr['original'], psnr['unlearned'])), 'kept': kept,
+        by, scores = by_network(context, name, ['original', 'unlearned']), means(context, name)
+        gain, left = (yardstick.gain(scores[column], scores[IDENTITY]) for column in ('original', 'unlearned'))
+        kept = left / gain if has_skill(scores['original'], scores[IDENTITY], yardstick) else None
+        ends = (by['original'], by['unlearned']) if yardstick.higher else (by['unlearned'], by['original'])
+        result[name] = {'loss': interval(paired_difference(*ends)), 'kept': kept,
                         'collapsed': kept is not None and 1 - kept > collapsed}
     return result
-
-
-def psnr_by_photograph(context: Context, name: str, columns: tuple[str, ...]) -> dict[str, np.ndarray]:
-    photographs = context.contents(name).photographs
-    return {column: by_photograph(context.inference(column, name)['metrics']['psnr'], photographs)
-            for column in columns}
 
 
 def interval(found: Interval) -> dict[str, float | None]:

@@ -3,6 +3,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from basicsr_unlearn.auditing.context import Context
+from basicsr_unlearn.auditing.plan import SLOW
 
 NEEDS = {
     'forget set': lambda context: context.usable('forget', 'unseen') or 'no data set with role forget or unseen '
@@ -27,6 +28,8 @@ class Measurement:
         """Why it cannot be made, or None."""
         if self.optional and self.name not in context.audit.measure:
             return f'not asked for: add measure.{self.name} to the option file'
+        if context.audit.quick and self.name in SLOW:
+            return 'left out by --quick'
         for need in self.needs:
             found = NEEDS[need](context)
             if isinstance(found, str):

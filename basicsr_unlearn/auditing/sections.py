@@ -27,6 +27,21 @@ def retrained_of(audit: Mapping) -> list[str]:
     return [column for column in audit['networks'] if column.startswith('retrained')]
 
 
+def metric_of(audit: Mapping) -> Mapping:
+    """The metric that forgetting is judged by: `key`, `name`, `unit` and `better`."""
+    return audit['verdict']['metric']
+
+
+def in_unit(audit: Mapping) -> str:
+    """The metric's unit as it stands behind a noun, or nothing."""
+    return f' in {metric_of(audit)["unit"]}' if metric_of(audit)['unit'] else ''
+
+
+def digits_of(audit: Mapping) -> int:
+    """How many decimals scores of the metric are shown with."""
+    return 2 if metric_of(audit)['unit'] == 'dB' else 4
+
+
 def _scores(result: Mapping, audit: Mapping) -> str:
     parts, means = [], result['mean']
     counts = ', '.join(f'{name} {len(images)}' for name, images in result['images'].items())
@@ -42,25 +57,28 @@ def _scores(result: Mapping, audit: Mapping) -> str:
 
 
 def _forgetting(result: Mapping, audit: Mapping) -> str:
-    rows, tests, distances = [], [], []
+    rows, tests, distances, digits = [], [], [], digits_of(audit)
     for name, found in result.items():
-        reference = found['reference']
-        rows.append([_with_role(name, audit), interval(found['gap'], sign=True), number(reference['low']),
-                     number(reference['high']), number(reference['mean']), number(reference['deviation']),
-                     STATES[found['over_forgotten']]])
+        reference = found['reference'] or dict.fromkeys(('low', 'high', 'mean', 'deviation'))
+        rows.append([_with_role(name, audit), interval(found['gap'], digits, sign=True),
+                     ', '.join(found['against']) or ABSENT,
+                     *(number(reference[key], digits) for key in ('low', 'high', 'mean', 'deviation')),
+                     STATES[found['over_forgotten'] if found['judged'] else None]])
         tests += [[name, column, number(test['statistic']), number(test['p'], 3)]
                   for column, test in found['ks'].items()]
         distances += [[name, column, *(number(by.get(other)) for other in retrained_of(audit))]
                       for column, by in found['distance'].items() if by]
-    against = {found['against'] for found in result.values()}
-    yardstick = 'the range of the retrained networks' if against == {'retrained'} else 'the identity baseline'
-    parts = [f'How far the mean PSNR of the unlearned network lies outside {yardstick}, in dB: 0 inside, above 0 '
-             'something is left, below 0 it is forgotten further than that.',
-             markdown_table(['data set', 'forget gap', 'reference, lowest', 'highest', 'mean', 'deviation',
+    parts = [f'How far the mean {metric_of(audit)["name"]} of the unlearned network lies outside the range of what it '
+             f'is held against{in_unit(audit)}: 0 inside, above 0 something is left, below 0 it is forgotten further '
+             'than that.',
+             markdown_table(['data set', 'forget gap', 'against', 'lowest', 'highest', 'mean', 'deviation',
                              'over-forgotten'], rows)]
+    unjudged = [f'- {name}: {found["reason"]}' for name, found in result.items() if not found['judged']]
+    if unjudged:
+        parts.append('\n'.join(unjudged))
     if tests:
-        parts += ['Kolmogorov-Smirnov test of whether PSNR by image can come from one distribution: the unlearned '
-                  'network against each retrained one. A small p tells the two apart.',
+        parts += ['Kolmogorov-Smirnov test of whether scores by photograph can come from one distribution: the '
+                  'unlearned network against each retrained one. A small p tells the two apart.',
                   markdown_table(['data set', 'against', 'statistic', 'p'], tests, left=2)]
     if distances:
         head = ['data set', 'network', *(f'to {column}' for column in retrained_of(audit))]
@@ -69,10 +87,10 @@ def _forgetting(result: Mapping, audit: Mapping) -> str:
 
 
 def _keeping(result: Mapping, audit: Mapping) -> str:
-    rows = [[name, interval(found['loss'], sign=True), percent(found['kept']), STATES[found['collapsed']]]
-            for name, found in result.items()]
-    return ('PSNR of the original less that of the unlearned network in dB, and how much is left of what the original '
-            'gains over the untouched input.\n\n'
+    rows = [[name, interval(found['loss'], digits_of(audit), sign=True), percent(found['kept']),
+             STATES[found['collapsed']]] for name, found in result.items()]
+    return (f'What the unlearned network lost of the original\'s {metric_of(audit)["name"]}{in_unit(audit)}, and how '
+            'much is left of what the original gains over the untouched input.\n\n'
             + markdown_table(['data set', 'retain loss', 'gain kept', 'collapsed'], rows))
 
 
@@ -99,35 +117,39 @@ def _membership(result: Mapping, audit: Mapping) -> str:
 def _relearning(result: Mapping, audit: Mapping) -> str:
     seeds = len(result['seeds'])
     mean = f'mean over {seeds} seeds, in brackets their range' if seeds > 1 else 'of one seed'
-    return f'{_protocol(result)}; {mean}. {_lead(audit)}\n\n{_curves(result)}'
+    return f'{_protocol(result, audit)}; {mean}. {_lead(result)}\n\n{_curves(result, audit)}'
 
 
 def _recovery(result: Mapping, audit: Mapping) -> str:
-    parts = [f'Only a small part may change, all other weights stay as they are. {_protocol(result)}. {_lead(audit)}']
+    parts = ['Only a small part may change, all other weights stay as they are. '
+             f'{_protocol(result, audit)}. '
+             f'{_lead(result)}']
     for way, found in result['ways'].items():
         what = f'**{way.replace("_", " ")}**'
-        parts.append(f'{what}\n\n{_curves(found)}' if found['state'] == 'measured' else
+        parts.append(f'{what}\n\n{_curves(found, audit)}' if found['state'] == 'measured' else
                      f'{what}: skipped. {found["reason"]}')
     return '\n\n'.join(parts)
 
 
-def _protocol(result: Mapping) -> str:
+def _protocol(result: Mapping, audit: Mapping) -> str:
     return (f'Fine-tuned on {result["pairs"]} pairs of {result["train"]} (Adam, learning rate {result["lr"]:g}, '
-            f'patches of {result["patch"]}), PSNR in dB on {result["images"]} images of {result["test"]}')
+            f'patches of {result["patch"]}), {metric_of(audit)["name"]}{in_unit(audit)} on {result["images"]} images '
+            f'of {result["test"]}')
 
 
-def _lead(audit: Mapping) -> str:
+def _lead(result: Mapping) -> str:
     return ('Lead: of the unlearned network over ' + (
-        'the best retrained one.' if retrained_of(audit) else 'its own start, as there is no retrained network.'))
+        'the best retrained one.' if result['against'] else 'its own start, as there is no retrained network.'))
 
 
-def _curves(found: Mapping) -> str:
-    curves = found['curves']
-    rows = [[step, *(interval(curve.get(step)) for curve in curves.values()), number(lead, sign=True)]
+def _curves(found: Mapping, audit: Mapping) -> str:
+    curves, digits, unit = found['curves'], digits_of(audit), metric_of(audit)['unit']
+    rows = [[step, *(interval(curve.get(step), digits) for curve in curves.values()), number(lead, digits, sign=True)]
             for step, lead in found['gap'].items()]
+    largest, mean = (f'{number(found[key], digits, sign=True)} {unit}'.strip() for key in ('largest_gap', 'area'))
     return (markdown_table(['step', *curves, 'lead'], rows, left=0)
-            + f'\n\nLargest lead after the start: {number(found["largest_gap"], sign=True)} dB.'
-            + ('' if found['area'] is None else f' Mean lead over all steps: {number(found["area"], sign=True)} dB.'))
+            + f'\n\nLargest lead after the start: {largest}.'
+            + ('' if found['area'] is None else f' Mean lead over all steps: {mean}.'))
 
 
 def _representation(result: Mapping, audit: Mapping) -> str:

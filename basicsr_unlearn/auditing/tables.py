@@ -6,7 +6,7 @@ from itertools import zip_longest
 
 ABSENT = '-'
 MOST_LABEL = 24  # of `side_by_side`, in characters
-NARROWEST = 10  # of a column there: the longest word of a level is calibrated
+NARROWEST = 10  # of a column there: wide enough for any word of a verdict
 GAP = 2
 
 

@@ -2,9 +2,18 @@
 import textwrap
 from collections.abc import Mapping
 
-from basicsr_unlearn.auditing.sections import count, retrained_of, section, title
+from basicsr_unlearn.auditing.sections import (
+    count,
+    digits_of,
+    in_unit,
+    metric_of,
+    retrained_of,
+    section,
+    title,
+)
 from basicsr_unlearn.auditing.tables import ABSENT, cut, markdown_table, number, plain_lines
 from basicsr_unlearn.option_text import option_text
+from basicsr_unlearn.proof.judgement import CANNOT_JUDGE
 
 WIDTH = 100  # of the summary in characters
 SHOWN_SETS, SHOWN_LINES, SHOWN_CHECKS, SHOWN_WARNINGS = 6, 4, 3, 2  # lines by level, checks by kind: to fit a screen
@@ -79,7 +88,7 @@ def summary(audit: Mapping) -> str:
     """
     verdict = audit['verdict']
     lines = [*textwrap.wrap(verdict['headline'], WIDTH), *textwrap.wrap(verdict['sentence'], WIDTH), '',
-             *_psnr_lines(audit), '', *_level_lines(verdict), '', _decision(verdict)]
+             *_score_lines(audit), '', *_level_lines(verdict), '', _decision(verdict)]
     skipped = [name for name, entry in audit['measurements'].items() if entry['state'] == 'skipped']
     notes = [f'Warning: {warning}' for warning in verdict['warnings'][:SHOWN_WARNINGS]]
     if len(verdict['warnings']) > SHOWN_WARNINGS:
@@ -89,21 +98,20 @@ def summary(audit: Mapping) -> str:
     return '\n'.join([*lines, *(line for note in notes for line in textwrap.wrap(note, WIDTH, subsequent_indent='  '))])
 
 
-def _psnr_lines(audit: Mapping) -> list[str]:
-    """Mean PSNR by data set and network, the retrained ones as a range, and what unlearning changed."""
-    entry = audit['measurements'].get('scores', {'state': 'absent'})
-    if entry['state'] != 'measured' or 'psnr' not in entry['result']['metrics']:
+def _score_lines(audit: Mapping) -> list[str]:
+    """Mean score by data set and network, the retrained ones as a range, and what unlearning changed."""
+    entry, metric = audit['measurements'].get('scores', {'state': 'absent'}), metric_of(audit)
+    if entry['state'] != 'measured':
         return [textwrap.shorten(f'There are no scores: {entry.get("reason") or "they were not asked for."}', WIDTH)]
-    means, retrained = entry['result']['mean'], retrained_of(audit)
-    rows = [['PSNR in dB', 'identity', 'original', 'unlearned',
+    means, retrained, digits = entry['result']['mean'], retrained_of(audit), digits_of(audit)
+    rows = [[f'{metric["name"]}{in_unit(audit)}', 'identity', 'original', 'unlearned',
              *([f'retrained ({len(retrained)})' if len(retrained) > 1 else 'retrained'] if retrained else []), '']]
     for name, by_column in list(means.items())[:SHOWN_SETS]:
-        psnr = {column: metrics['psnr']['value'] for column, metrics in by_column.items() if 'psnr' in metrics}
-        ends = [number(end(psnr[column] for column in retrained if column in psnr)) for end in (min, max)] \
-            if any(column in psnr for column in retrained) else []
+        score = {column: found[metric['key']]['value'] for column, found in by_column.items()}
+        ends = [number(end(score[column] for column in retrained), digits) for end in (min, max)] if retrained else []
         rows.append([f'{name} ({audit["datasets"][name]["role"]})',
-                     *(number(psnr.get(column)) for column in ('identity', 'original', 'unlearned')),
-                     *([' to '.join(dict.fromkeys(ends)) or '-'] if retrained else []), _change(audit, name)])
+                     *(number(score[column], digits) for column in ('identity', 'original', 'unlearned')),
+                     *([' to '.join(dict.fromkeys(ends))] if retrained else []), _change(audit, name)])
     more = len(means) - SHOWN_SETS
     return [*('  ' + line for line in _clipped(rows)), *([f'  and {more} more in audit.md'] if more > 0 else [])]
 
@@ -120,7 +128,8 @@ def _change(audit: Mapping, name: str) -> str:
     for measurement, key, label in (('forgetting', 'gap', 'forget gap'), ('keeping', 'loss', 'retain loss')):
         entry = audit['measurements'].get(measurement, {'state': 'absent'})
         if entry['state'] == 'measured' and name in entry['result']:
-            return f'{label} {number(entry["result"][name][key]["value"], sign=True)}'
+            change = entry['result'][name][key]
+            return f'{label} {number(change["value"], digits_of(audit), sign=True)}' if change else CANNOT_JUDGE
     return ''
 
 
@@ -149,6 +158,8 @@ def _decision(verdict: Mapping) -> str:
     """Whether the exit code says pass or fail, and why."""
     if verdict['passed']:
         return f'Passed: level {verdict["required"]} is required.'
+    if verdict['outcome'] == CANNOT_JUDGE:
+        return f'Failed: level {verdict["required"]} is required, and there was nothing that it could be judged by.'
     reached = verdict['levels'][verdict['required']]['state'] == 'passed'
     return f'Failed: level {verdict["required"]} is required' + (
         f' and was reached, but the network is {verdict["outcome"]}.' if reached else '.')
@@ -191,7 +202,7 @@ def value_of(check: Mapping) -> str:
         return ABSENT
     limits = (check['low'], check['high']) if check['state'] == 'failed' else ()
     digits = next((digits for digits in (2, 3, 4) if round(check['value'], digits) not in limits), 5)
-    return number(check['value'], digits, sign=check['unit'] in ('dB', 'AUC'))
+    return number(check['value'], digits if check['unit'] else max(digits, 4), sign=True)
 
 
 def _in_unit(text: str, check: Mapping) -> str:

@@ -109,8 +109,12 @@ def forget_gap(scores: Mapping[str, float], yardstick: Yardstick = PSNR) -> floa
 
     In the metric's unit. Without a retrained network that can be a reference, the identity baseline is the range.
     """
-    values = [scores[column] for column in references(scores, yardstick)]
-    gap = outside(scores['unlearned'], min(values), max(values))
+    return gap_to(scores['unlearned'], [scores[column] for column in references(scores, yardstick)], yardstick)
+
+
+def gap_to(value: float, references: Sequence[float], yardstick: Yardstick = PSNR) -> float:
+    """How far a score lies outside the range of these, positive where skill is left."""
+    gap = outside(value, min(references), max(references))
     return gap if yardstick.higher else -gap
 
 
@@ -141,9 +145,10 @@ def judge_forgetting(name: str, scores: Mapping[str, float], yardstick: Yardstic
     shown = yardstick.shown
     moved = f'{name} went from {shown(scores["original"])} to {shown(scores["unlearned"])}'
     if not has_skill(scores['original'], scores['identity'], yardstick):
+        little = 'hardly' if yardstick.gain(scores['original'], scores['identity']) > 0 else 'no'
         return Forgetting(CANNOT_JUDGE, None, (), (
-            f'{moved}, but the original was no better than the untouched input ({shown(scores["identity"])}) to begin '
-            f'with, so there was nothing to forget by {yardstick.name}'))
+            f'{moved}, but the original was {little} better than the untouched input ({shown(scores["identity"])}) to '
+            f'begin with, so there was nothing to forget by {yardstick.name}'))
     against = references(scores, yardstick)
     values = [scores[column] for column in against]
     gap, fallen = forget_gap(scores, yardstick), yardstick.gain(scores['original'], scores['unlearned'])

@@ -89,12 +89,13 @@ def option_file(folder: Path, **changes) -> Path:
             'relearning': {'train': 'dark_seen', 'test': 'dark', 'pairs': 2, 'images': 3, 'steps': [2, 5],
                            'seeds': [0, 1], 'lr': 0.01, 'patch': 16},
             'representation': {'dataset': 'dark', 'images': 3, 'layers': ['dark', 'tint']},
-            'robustness': {'images': 2, 'attack': {'type': 'one_step', 'eps': 0.01}}},
+            'recovery': None, 'robustness': {'images': 2, 'attack': {'type': 'one_step', 'eps': 0.01}}},
         'verdict': {
-            'require': 'calibrated', 'over_forgotten': {'below': 0.5, 'collapsed': 0.5},
-            'levels': {'published': {'forget_gap': 0.5, 'retain_loss': 0.3},
-                       'calibrated': {'forget_gap': 0.2, 'retain_loss': 0.1, 'membership': 0.02},
-                       'deep': {'forget_gap': 0.2, 'retain_loss': 0.2, 'relearn_gap': 0.5}}},
+            'require': 'members', 'metric': 'psnr', 'skill_margin': None,
+            'over_forgotten': {'below': 0.5, 'collapsed': 0.5},
+            'levels': {'outputs': {'forget_gap': 0.5, 'retain_loss': 0.3},
+                       'members': {'forget_gap': 0.2, 'retain_loss': 0.1, 'membership': 0.02},
+                       'weights': {'forget_gap': 0.2, 'retain_loss': 0.2, 'relearn_gap': 0.5}}},
         **changes}
     path = folder / 'audit.yml'
     path.write_text(yaml.safe_dump(options, sort_keys=False), encoding='utf-8')

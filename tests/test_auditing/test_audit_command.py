@@ -49,12 +49,12 @@ def test_an_audit_has_the_numbers_that_can_be_worked_out(audit):
     assert result['weights']['unlearned']['changed'] == 0.5
     assert result['weights']['unlearned']['layers']['dark']['distance'] == pytest.approx(0.29 * 3**0.5, abs=1e-5)
     assert found['measurements']['recovery']['reason'] == 'not asked for: add measure.recovery to the option file'
-    assert found['verdict']['outcome'] == 'deep' and found['verdict']['passed']
+    assert found['verdict']['outcome'] == 'weights' and found['verdict']['passed']
 
 
 @pytest.mark.parametrize('name, outcome, code', [
     ('original', 'not forgotten', 1), ('half', 'partly forgotten', 1), ('ascended', 'over-forgotten', 1),
-    ('zeroed', 'over-forgotten', 1), ('damaged', 'damaged', 1), ('retrained', 'deep', 0)])
+    ('zeroed', 'over-forgotten', 1), ('damaged', 'damaged', 1), ('retrained', 'weights', 0)])
 def test_networks_are_told_apart(audit, name, outcome, code):
     found = audit(unlearned(audit, name))
     assert found[0] == code and found[1]['verdict']['outcome'] == outcome
@@ -92,8 +92,8 @@ def test_another_network_is_measured_anew_but_the_original_is_not(audit, monkeyp
 def test_without_a_retrained_network_the_untouched_input_is_the_yardstick(audit):
     code, found = audit('networks:retrained=[]')
     assert code == 0 and list(found['networks']) == ['original', 'unlearned']
-    assert found['measurements']['forgetting']['result']['dark']['against'] == 'identity'
-    assert found['verdict']['levels']['deep']['state'] == 'not shown'
+    assert found['measurements']['forgetting']['result']['dark']['against'] == ['identity']
+    assert found['verdict']['levels']['weights']['state'] == 'not shown'
     assert found['verdict']['warnings'][0].startswith('There is no retrained network to compare with')
 
 
@@ -103,7 +103,7 @@ def test_shared_images_and_unreadable_sets_are_said_and_the_rest_goes_on(audit, 
     assert found['measurements']['membership']['reason'] == (
         'data sets dark_seen and dark share 6 images, so one of them is no set of unseen images: separate them, for '
         'instance with except_files')
-    assert code == 1 and found['verdict']['levels']['calibrated']['state'] == 'not shown'
+    assert code == 1 and found['verdict']['levels']['members']['state'] == 'not shown'
     for image in (audit.folder / 'new/tinted').glob('*_3.png'):
         image.write_bytes(image.read_bytes()[:60])
     code, found = audit()
@@ -132,10 +132,147 @@ def test_one_photograph_has_no_interval(audit):
     assert 'at least 2' in found['measurements']['membership']['result']['attacks']['logistic']['reason']
 
 
-def test_quick_takes_few_images_and_one_seed_in_a_folder_of_its_own(audit):
-    _, found = audit(flags=('--quick',), name='stub_quick')
-    assert found['quick'] and found['measurements']['relearning']['result']['seeds'] == [0]
-    assert not (audit.folder / 'results/audit/stub').exists()
+RECOVERY = {'train': 'dark_seen', 'test': 'dark', 'pairs': 2, 'images': 3, 'ways': ['input'], 'steps': [2], 'lr': 0.01,
+            'patch': 16}
+
+
+@pytest.mark.parametrize('name', ['retrained', 'unlearned', 'half', 'original', 'zeroed', 'damaged', 'ascended'])
+def test_quick_passes_no_check_that_the_full_audit_fails(audit, name):
+    """What it measures has the very values; what needs steps or seeds is not measured."""
+    flags = (unlearned(audit, name), f'measure:recovery={RECOVERY}')
+    quick_code, quick = audit(*flags, flags=('--quick',), name='stub_quick')
+    code, full = audit(*flags)
+    assert quick['quick'] and list(quick['measurements']['scores']['result']['metrics']) == ['psnr']
+    assert code <= quick_code  # 0 is passed
+    compared = 0
+    for level, judged in quick['verdict']['levels'].items():
+        for check in judged['checks']:
+            same = [other for other in full['verdict']['levels'][level]['checks']
+                    if (other['name'], other['subject']) == (check['name'], check['subject'])]
+            if check['state'] == 'not measured':
+                assert check['name'] in ('relearn gap', 'recovery gap') and check['words'] == 'left out by --quick'
+            else:
+                assert same == [check]
+                compared += 1
+        assert judged['state'] != 'passed' or full['verdict']['levels'][level]['state'] == 'passed'
+    assert compared == 3 + 5 + 3
+    for measurement in ('relearning', 'recovery', 'representation', 'robustness'):
+        assert quick['measurements'][measurement]['reason'] == 'left out by --quick'
+        assert full['measurements'][measurement]['state'] == 'measured'
+
+
+def test_a_set_that_the_original_cannot_restore_is_not_judged(audit):
+    """On tinted images as a forget set a network that is worse than its input 'forgets' by becoming better."""
+    code, found = audit(f'networks:original={audit.folder}/nets/zeroed.pth', unlearned(audit, 'original'),
+                        'measure:relearning:lr=0.001')
+    scores = {column: metrics['psnr']['value']
+              for column, metrics in found['measurements']['scores']['result']['mean']['dark'].items()}
+    assert scores['unlearned'] > scores['original'] == scores['identity']
+    assert code == 1 and found['verdict']['outcome'] == 'cannot be judged' and not found['verdict']['passed']
+    for level in found['verdict']['levels'].values():
+        assert level['state'] != 'passed'
+        gaps = [check for check in level['checks'] if check['name'] == 'forget gap']
+        assert [check['state'] for check in gaps] == ['not measured'] * 2
+        assert all('the original has 10.51 dB' in check['words'] and '1.00 dB' in check['words'] for check in gaps)
+    assert found['measurements']['relearning']['state'] == 'skipped'
+    forgetting = found['measurements']['forgetting']['result']['dark']
+    assert not forgetting['judged'] and forgetting['gap'] is None and forgetting['skill'] == 0
+
+
+def test_one_set_that_cannot_be_judged_does_not_hide_the_other(audit):
+    """The photographs of one set are as they are: nothing to restore."""
+    for image in (audit.folder / 'seen/dark').glob('*.png'):
+        image.write_bytes((audit.folder / 'seen/clean' / image.name).read_bytes())
+    code, found = audit()
+    gaps = {check['subject']: check for check in found['verdict']['levels']['outputs']['checks']}
+    assert gaps['dark_seen']['state'] == 'not measured' and gaps['dark']['state'] == 'passed'
+    assert code == 1 and found['verdict']['outcome'] == 'not shown'
+
+
+def test_the_margin_of_a_skill_is_an_option(audit):
+    code, found = audit('verdict:skill_margin=40')
+    assert code == 1 and found['verdict']['outcome'] == 'cannot be judged'
+    assert found['verdict']['metric']['skill_margin'] == 40
+
+
+def test_a_network_that_restores_the_forget_set_is_no_reference(audit):
+    """It is named once, left out of gap and lead, and the others or the untouched input take its place."""
+    nets = audit.folder / 'nets'
+    code, found = audit(f'networks:retrained=[{nets}/untouched.pth, {nets}/retrained.pth]')
+    forgetting, relearning = (found['measurements'][name]['result'] for name in ('forgetting', 'relearning'))
+    assert code == 0 and forgetting['dark']['no_reference'] == ['retrained 1']
+    assert forgetting['dark']['against'] == relearning['against'] == ['retrained 2']
+    assert [warning for warning in found['verdict']['warnings'] if 'retrained' in warning and 'same file' not in warning
+            ] == [found['verdict']['warnings'][0]]
+    assert all(word in found['verdict']['warnings'][0] for word in ('retrained 1', 'dark_seen', 'dark', 'No reference'))
+
+    code, found = audit(f'networks:retrained={nets}/untouched.pth')
+    forgetting, relearning = (found['measurements'][name]['result'] for name in ('forgetting', 'relearning'))
+    assert forgetting['dark']['against'] == ['identity'] and not forgetting['dark']['over_forgotten']
+    assert relearning['area'] is None and relearning['against'] == []
+    levels = found['verdict']['levels']
+    assert levels['outputs']['state'] == 'passed' and levels['weights']['state'] == 'not shown'
+    membership = found['measurements']['membership']['result']
+    assert membership['attacks']['threshold']['difference'] == {}
+
+
+METRICS = {'psnr': {'type': 'calculate_psnr', 'crop_border': 0}, 'away': {'type': 'calculate_psnr_to_input'},
+           'ssim': {'type': 'calculate_ssim', 'crop_border': 0}}
+
+
+def test_another_metric_can_judge_and_lower_can_be_better(audit):
+    """The distance to the input: the nearer to it, the less is restored."""
+    code, found = audit(f'metrics={METRICS}', 'verdict:metric=away')
+    result = {name: entry['result'] for name, entry in found['measurements'].items()}
+    mean = {column: value['away']['value'] for column, value in result['scores']['mean']['dark'].items()}
+    assert mean['identity'] == mean['unlearned'] == mean['retrained'] == 100
+    assert mean['original'] == pytest.approx(psnr(74 / 255), abs=0.1)
+    assert result['scores']['metrics']['away'] == {'unit': 'dB', 'better': 'lower'}
+    assert result['forgetting']['dark']['skill'] == pytest.approx(100 - mean['original'], abs=1e-4)
+    assert result['forgetting']['dark']['gap']['value'] == 0 and result['keeping']['tinted']['loss']['value'] == 0
+    curves = result['relearning']['curves']
+    assert curves['unlearned']['0']['value'] == 100 > curves['unlearned']['5']['value']
+    assert code == 0 and found['verdict']['metric']['better'] == 'lower'
+    assert any('PSNR was not used' in warning for warning in found['verdict']['warnings'])
+
+    _, found = audit(f'metrics={METRICS}', 'verdict:metric=away', unlearned(audit, 'half'))
+    gap = found['measurements']['forgetting']['result']['dark']['gap']['value']
+    assert gap > 50 and found['verdict']['levels']['outputs']['state'] == 'failed'  # skill is left: far from the input
+    _, found = audit(f'metrics={METRICS}', 'verdict:metric=ssim', unlearned(audit, 'zeroed'))
+    assert found['verdict']['metric'] == {'key': 'ssim', 'name': 'SSIM', 'unit': '', 'better': 'higher',
+                                          'skill_margin': 0}
+    assert found['verdict']['outcome'] == 'over-forgotten'
+
+
+DAMAGE = {'empty': lambda text: b'', 'cut': lambda text: text[:len(text) // 2], 'null': lambda text: b'null',
+          'list': lambda text: b'[]', 'other keys': lambda text: b'{"a": 1}', 'no text': lambda text: b'\xff\xfe\x00',
+          'other values': lambda text: text.replace(b'1', b'2'), 'deep': lambda text: b'[' * 100000}
+
+
+@pytest.mark.parametrize('damage', DAMAGE)
+def test_damaged_files_of_its_own_are_measured_again_with_one_warning(audit, capsys, damage):
+    _, first = audit()
+    results = audit.folder / 'results/audit'
+    files = [*results.glob('stub/measurements/*.json'), *results.glob('cache/*.json'), *results.glob('cache/*.npz')]
+    assert len(files) > 20
+    for file in files:
+        file.write_bytes(DAMAGE[damage](file.read_bytes()))
+    capsys.readouterr()
+    code, second = audit()
+    assert code == 0 and second['verdict'] == first['verdict']
+    assert {name: entry['result'] for name, entry in second['measurements'].items()} == {
+        name: entry['result'] for name, entry in first['measurements'].items()}
+    told = capsys.readouterr().err
+    assert told.count('\n') == 1 and told.startswith('Warning: ') and 'damaged' in told
+    audit()
+    assert capsys.readouterr().err == ''
+
+
+def test_without_an_option_file_the_command_says_what_it_needs(audit, capsys):
+    assert main([]) == main(['--quick']) == 2
+    told = capsys.readouterr().out
+    assert 'basicsr-unlearn audit -opt options/audit_haze.yml' in told and 'minutes' in told and 'BSD500' in told
+    assert not (audit.folder / 'results').exists()
 
 
 def test_everything_is_written(audit):
@@ -152,6 +289,9 @@ def test_everything_is_written(audit):
      'forget: use dark_seen'),
     ('measure:relearning:steps=[5, 2]', 'measure.relearning.steps is [5, 2]'),
     ('verdict:require=good', "verdict.require is 'good'"),
+    ('verdict:require=calibrated', "verdict.require is 'calibrated', a level that is called members now"),
+    ('verdict:levels={published: {forget_gap: 1}}', 'verdict.levels.published is called outputs now'),
+    ('verdict:metric=lpips', "verdict.metric is 'lpips', which is none of metrics: use one of psnr, ssim"),
     ('measure:robustness:attack={type: carried}', 'measure.robustness.attack')])
 def test_bad_input_is_one_sentence(audit, capsys, override, sentence):
     code, found = audit(override)

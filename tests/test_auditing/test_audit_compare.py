@@ -45,7 +45,7 @@ def measured(audit: dict, name: str) -> dict:
 def test_key_figures_stand_side_by_side(files, capsys):
     first, second = example_audit(), example_audit()
     second['verdict'].update(outcome='partly forgotten', passed=False)
-    second['verdict']['levels']['published']['state'] = 'not shown'
+    second['verdict']['levels']['outputs']['state'] = 'not shown'
     measured(second, 'scores')['mean']['haze']['unlearned']['psnr']['value'] = 14.504
     measured(second, 'forgetting')['haze']['gap']['value'] = -1.25
     measured(second, 'keeping')['rain']['loss']['value'] = -0.3
@@ -61,9 +61,9 @@ def test_key_figures_stand_side_by_side(files, capsys):
     out, err = capsys.readouterr()
     found = rows(out)
     assert err == ''
-    assert found['', 'outcome'] == ['calibrated', 'partly forgotten']
-    assert found['', 'required level'] == ['calibrated passed', 'calibrated failed']
-    assert found['', 'level published'] == ['passed', 'not shown']
+    assert found['', 'outcome'] == ['members', 'partly forgotten']
+    assert found['', 'required level'] == ['members passed', 'members failed']
+    assert found['', 'level outputs'] == ['passed', 'not shown']
     assert found['PSNR in dB', 'haze'] == ['11.02', '14.50']
     assert ('PSNR in dB', 'rain') not in found  # to be kept: its loss says more
     assert found['forget gap in dB', 'haze'] == ['+0.07', '-1.25']
@@ -99,7 +99,7 @@ def test_what_an_audit_lacks_is_a_dash(files, capsys, missing):
 @pytest.mark.parametrize('width', [80, 100, 120])
 def test_the_table_fits_its_terminal_and_has_every_audit(files, capsys, monkeypatch, count, width):
     monkeypatch.setenv('COLUMNS', str(width))
-    outcomes = ['over-forgotten', 'not forgotten', 'calibrated']
+    outcomes = ['over-forgotten', 'not forgotten', 'members']
     audits = {f'unlearn_haze_dark_channel_proxy_{i:02d}': example_audit() for i in range(count)}
     for i, audit in enumerate(audits.values()):
         audit['verdict']['outcome'] = outcomes[i % 3]
@@ -142,13 +142,14 @@ def changed(what: str) -> dict:
     elif what == 'protocol':
         measured(audit, 'relearning')['lr'] = 1.0
     elif what == 'limits':
-        audit['options']['verdict'] = {'levels': {'deep': {'forget_gap': 9}}}
+        audit['options']['verdict'] = {'levels': {'weights': {'forget_gap': 9}}}
     return audit
 
 
 @pytest.mark.parametrize('what, sentence', [
     ('data', 'rain is other data in b than in a'), ('original', 'The original is another network in b than in a'),
-    ('retrained', 'The retrained networks of b are not those of a'), ('quick', 'do not compare with full ones: b.'),
+    ('retrained', 'The retrained networks of b are not those of a'),
+    ('quick', 'Quick audits say nothing of the weights, unlike the others: b.'),
     ('protocol', 'Relearning was done in another way in b than in a'),
     ('limits', 'The limits of the levels are others in b than in a'),
 ])
@@ -180,7 +181,9 @@ def test_equal_names_are_told_apart_by_their_folders():
 @pytest.mark.parametrize('content, sentence', [
     (None, 'bad.json does not exist'), ('{', 'bad.json is no JSON'), ('\xff\x00', 'bad.json is no JSON'),
     ('[1]', 'is JSON but no audit'), ('{"schema": 1}', 'is JSON but no audit'),
-    ('{"schema": 2}', 'has schema 2 but schema 1 is the newest known here: update basicsr_unlearn'),
+    ('{"schema": 2}', 'is JSON but no audit'),
+    ('{"schema": 3}', 'has schema 3 but schema 2 is the newest known here: update basicsr_unlearn'),
+    ('[' * 100000, 'bad.json is no JSON'), ('{"schema":' * 100000, 'bad.json is no JSON'),
 ])
 def test_a_file_that_is_no_audit_is_refused(files, capsys, in_tmp_path, content, sentence):
     good, = files(a=example_audit())

@@ -71,8 +71,8 @@ def test_verdict_checks_and_the_report_as_texts(tmp_path):
     audit = example_audit()
     write_tensorboard(tmp_path, audit, {})
     assert audit['verdict']['headline'] in text_of(tmp_path, 'verdict')
-    deep = text_of(tmp_path, 'checks/deep')
-    assert deep.startswith('failed') and '+4.30 dB' in deep and 'at most 0.50 dB' in deep
+    weights = text_of(tmp_path, 'checks/weights')
+    assert weights.startswith('failed') and '+4.30 dB' in weights and 'at most 0.50 dB' in weights
     assert text_of(tmp_path, 'audit') == markdown(audit)
 
 

@@ -5,10 +5,11 @@ import pytest
 from audit_stub import option_file
 
 from basicsr_unlearn.auditing.command import main
-from basicsr_unlearn.auditing.context import by_photograph, evenly
+from basicsr_unlearn.auditing.context import evenly
 from basicsr_unlearn.auditing.inside_measurement import newest_log, read_log
 from basicsr_unlearn.auditing.learning_measurement import compared
-from basicsr_unlearn.auditing.quality_measurement import better
+from basicsr_unlearn.auditing.scoring import by_photograph
+from basicsr_unlearn.proof.judgement import Yardstick
 
 LOG = """  datasets:[
     train:[
@@ -46,25 +47,17 @@ def test_evenly():
     assert evenly(10, 4) == [0, 3, 6, 9] and evenly(3, None) == [0, 1, 2] and evenly(2, 5) == [0, 1]
 
 
-def test_the_better_direction():
-    assert better({'type': 'calculate_psnr'}) == 'higher'
-    assert better({'type': 'calculate_pyiqa', 'metric': 'lpips'}) == 'lower'
-    assert better({'type': 'calculate_pyiqa', 'metric': 'x', 'better': 'lower'}) == 'lower'
-
-
 def test_the_lead_is_over_the_best_retrained_network():
-    class Context:
-        class audit:  # noqa: N801
-            retrained = ['retrained 1', 'retrained 2']
-
     curves = {'original': {0: [[9.0]], 10: [[9.0]]}, 'unlearned': {0: [[1.0, 3.0], [1.0, 3.0]], 10: [[4.0, 6.0], [5.0,
               7.0]]}, 'retrained 1': {0: [[2.0]], 10: [[3.0]]}, 'retrained 2': {0: [[1.0]], 10: [[5.0]]}}
-    found = compared(Context, curves)
+    found = compared(curves, ['retrained 1', 'retrained 2'], Yardstick())
     assert found['gap'] == {'0': 0, '10': 0.5} and found['largest_gap'] == 0.5
     assert found['curves']['unlearned']['10'] == {'value': 5.5, 'low': 5, 'high': 6}
-    Context.audit.retrained = []
-    found = compared(Context, {key: curves[key] for key in ('original', 'unlearned')})
+    found = compared({key: curves[key] for key in ('original', 'unlearned')}, [], Yardstick())
     assert found['gap']['10'] == 3.5 and found['area'] is None
+    # where lower is better, the best retrained network is the lowest and to be below it is a lead
+    found = compared(curves, ['retrained 1', 'retrained 2'], Yardstick('lpips', '', higher=False))
+    assert found['gap'] == {'0': -1, '10': -2.5}
 
 
 def test_lira_with_shadow_networks(tmp_path, monkeypatch):
@@ -103,8 +96,8 @@ def test_metrics_that_are_not_installed_are_left_out(tmp_path, monkeypatch):
 def test_tiles_are_used_where_the_option_file_says(tmp_path, monkeypatch, tile):
     monkeypatch.chdir(tmp_path)
     calls = []
-    from basicsr_unlearn.auditing import context
-    restore = context.restore_in_tiles
-    monkeypatch.setattr(context, 'restore_in_tiles', lambda *args: calls.append(1) or restore(*args))
+    from basicsr_unlearn import tiling
+    restore = tiling.restore_in_tiles
+    monkeypatch.setattr(tiling, 'restore_in_tiles', lambda *args: calls.append(1) or restore(*args))
     main(['-opt', str(option_file(tmp_path, measure={}, tile=tile, tile_overlap=0))])
     assert bool(calls) == (tile is not None)

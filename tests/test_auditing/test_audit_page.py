@@ -75,8 +75,8 @@ def test_verdict_curves_pictures_and_numbers_come_in_this_order(tmp_path):
     audit = example_audit()
     _, page = written(tmp_path, audit, {'haze': [strip('a')]})
     body = page.text.partition(audit['name'])[2]  # after the title of the window
-    order = ['Passed', audit['verdict']['headline'], 'Haze went from 20.98 to 11.02 dB', 'Published', 'Calibrated',
-             'Deep', *CHARTS.values(), 'haze, to forget, unseen images', 'All numbers', 'Scores', 'Cost',
+    order = ['Passed', audit['verdict']['headline'], 'Haze went from 20.98 to 11.02 dB', 'Outputs', 'Members',
+             'Weights', *CHARTS.values(), 'haze, to forget, unseen images', 'All numbers', 'Scores', 'Cost',
              'How it was measured', 'SHA-256', 'The option file', 'name: audit_haze  # <& "quoted">']
     places = [body.index(part) for part in order]
     assert places == sorted(places)
@@ -101,17 +101,17 @@ def test_every_check_is_told_with_value_threshold_and_state_in_words(tmp_path):
 
 def test_a_value_that_misses_its_limit_by_a_hair_does_not_look_like_it(tmp_path):
     audit = example_audit()
-    audit['verdict']['levels']['deep']['checks'][0].update(value=0.5004, words='+0.50 dB; has to be at most 0.5')
+    audit['verdict']['levels']['weights']['checks'][0].update(value=0.5004, words='+0.50 dB; has to be at most 0.5')
     assert '0.5004 dB' in written(tmp_path, audit)[1].text
 
 
 def test_failed_and_limits_are_said(tmp_path):
     audit = example_audit(0)
-    audit['verdict'].update(passed=False, required='deep', outcome='over-forgotten')
+    audit['verdict'].update(passed=False, required='weights', outcome='over-forgotten')
     audit['quick'] = True
     _, page = written(tmp_path, audit)
-    for shown in ('Failed', 'the required level, deep', 'over-forgotten', 'What limits this audit',
-                  'There is no retrained network', 'quick: few images and one seed', 'above its own start'):
+    for shown in ('Failed', 'the required level, weights', 'over-forgotten', 'What limits this audit',
+                  'There is no retrained network', 'quick: nothing of the weights', 'above its own start'):
         assert shown in page.text, shown
     assert 'What limits' not in written(tmp_path, example_audit())[1].text
 
@@ -149,7 +149,7 @@ def test_curves_are_drawn_for_every_network_and_speak(tmp_path):
     assert len(charts) == 1 + 2 + 4 + 1 and all(chart['role'] == 'img' and chart['aria-label'] for chart in charts)
     first = re.search(r'<svg.*?</svg>', text)[0]
     assert first.count('<polyline') == 4 and first.count('<polygon') == 4  # a band of seeds each
-    assert 'unlearned from 11.02 to 20.30 dB' in charts[0]['aria-label']
+    assert 'unlearned from 11.02 dB to 20.30 dB' in charts[0]['aria-label']
     assert 'retrained 2' in first
 
 
@@ -169,7 +169,7 @@ def test_names_cannot_break_the_page(tmp_path):
     audit['measurements']['forgetting']['result'][evil] = audit['measurements']['forgetting']['result'].pop('haze')
     audit['verdict'].update(headline=evil, sentence=evil, warnings=[evil])
     audit['name'] = audit['option_file'] = audit['option_text'] = audit['networks']['unlearned']['path'] = evil
-    audit['verdict']['levels']['deep']['checks'][0].update(name=evil, subject=evil, words=evil)
+    audit['verdict']['levels']['weights']['checks'][0].update(name=evil, subject=evil, words=evil)
     audit['measurements']['relearning']['result'].update(train=evil, test=evil)
     audit['measurements']['recovery'] = {'state': 'skipped', 'reason': evil, 'seconds': 0.0, 'result': None}
     _, page = written(tmp_path, audit, {evil: [strip(evil)]})

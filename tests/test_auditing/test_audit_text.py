@@ -28,15 +28,15 @@ def check(value: float | None, low: float | None, high: float | None, state: str
 
 def judged(*checks: dict, state: str = 'failed', retrained: int = 1) -> dict:
     audit = example_audit(retrained)
-    audit['verdict']['levels'] = {'published': {'state': 'passed', 'checks': []},
-                                  'calibrated': {'state': state, 'checks': list(checks)}}
+    audit['verdict']['levels'] = {'outputs': {'state': 'passed', 'checks': []},
+                                  'members': {'state': state, 'checks': list(checks)}}
     return audit
 
 
 def level_line(audit: dict) -> str:
-    """The level calibrated in the summary with what is below it, spaces put together."""
+    """The level members in the summary with what is below it, spaces put together."""
     text = summary(audit)
-    return ' '.join(text[text.index('level calibrated'):].split())
+    return ' '.join(text[text.index('level members'):].split())
 
 
 def test_numbers_are_shown_as_people_read_them():
@@ -58,7 +58,7 @@ def test_tables_are_aligned_in_plain_text_too():
 
 @pytest.mark.parametrize('text, width, lines', [
     ('over-forgotten', 10, ['over-', 'forgotten']), ('unlearn_haze_deep', 10, ['unlearn_', 'haze_deep']),
-    ('calibrated', 10, ['calibrated']), ('abcdefgh', 3, ['abc', 'def', 'gh']), ('', 5, ['']),
+    ('members', 10, ['members']), ('abcdefgh', 3, ['abc', 'def', 'gh']), ('', 5, ['']),
 ])
 def test_fold_breaks_at_marks_where_it_can(text, width, lines):
     assert fold(text, width) == lines
@@ -69,21 +69,21 @@ def test_verdict_comes_first_with_its_checks():
     verdict = audit['verdict']
     text = markdown(audit)
     assert text.split('\n\n')[:3] == [f'# {verdict["headline"]}', verdict['sentence'],
-                                      'Outcome: **calibrated**. Required: calibrated, **passed**.']
-    verdict['levels']['deep']['checks'] = [
+                                      'Outcome: **members**. Required: members, **passed**.']
+    verdict['levels']['weights']['checks'] = [
         check(4.3, None, 0.5, subject='step 5'),
         check(None, None, None, 'not measured', 'recovery gap', 'prompts', 'no such')]
-    deep = section(markdown(audit), '## Level deep: failed')
-    assert table(deep) == [['check', 'of', 'state', 'value', 'allowed'],
+    weights = section(markdown(audit), '## Level weights: failed')
+    assert table(weights) == [['check', 'of', 'state', 'value', 'allowed'],
                            ['relearn gap', 'step 5', 'failed', '+4.30 dB', 'at most 0.50 dB'],
                            ['recovery gap', 'prompts', 'not measured', '-', '-']]
-    assert '- recovery gap, prompts: not measured, no such' in deep and 'step 5:' not in deep
-    assert text.index('## Level deep') < text.index('### Scores') < text.index('## How it was measured')
+    assert '- recovery gap, prompts: not measured, no such' in weights and 'step 5:' not in weights
+    assert text.index('## Level weights') < text.index('### Scores') < text.index('## How it was measured')
 
 
 def test_warnings_stand_above_the_levels():
     text = markdown(example_audit(0))
-    assert text.index('> There is no retrained network') < text.index('## Level published')
+    assert text.index('> There is no retrained network') < text.index('## Level outputs')
 
 
 def test_scores_have_a_table_for_each_metric_with_intervals():
@@ -99,8 +99,8 @@ def test_scores_have_a_table_for_each_metric_with_intervals():
 
 def test_each_measurement_has_its_numbers():
     text = markdown(example_audit(2))
-    assert table(section(text, '### Forgetting'))[1] == ['haze (unseen)', '+0.07 (+0.02 to +0.12)', '10.95', '11.10',
-                                                         '11.02', '0.11', 'no']
+    assert table(section(text, '### Forgetting'))[1] == [
+        'haze (unseen)', '+0.07 (+0.02 to +0.12)', 'retrained 1, retrained 2', '10.95', '11.10', '11.02', '0.11', 'no']
     assert '| haze_train | retrained 2 |      0.17 | 0.999 |' in section(text, '### Forgetting')  # p has 3 decimals
     assert table(section(text, '### Keeping'))[1] == ['rain', '+0.07 (+0.04 to +0.10)', '98.8 %', 'no']
     membership = section(text, '### Membership')
@@ -200,7 +200,7 @@ def test_summary_fits_a_terminal(retrained):
     steps = [check(value, None, 0.5, subject=f'step {step}') for step, value in ((1, .7), (5, .9), (10, .8), (25, .6))]
     audit['verdict']['levels'] = {level: {'state': 'failed', 'checks': [
         *({**one, 'high': high} for one in steps), check(2, None, high, name='recovery gap', subject='a way ' * 30)]}
-        for level, high in (('published', 0.3), ('calibrated', 0.4), ('deep', 0.5))}
+        for level, high in (('outputs', 0.3), ('members', 0.4), ('weights', 0.5))}
     audit['verdict']['warnings'] = ['Something is to be minded that takes many words to say. ' * 2] * 5
     lines = summary(audit).splitlines()
     assert max(map(len, lines)) <= 100 and len(lines) <= 36
@@ -220,7 +220,7 @@ def test_summary_has_a_row_for_each_data_set():
 def test_summary_names_the_worst_checks_of_a_failed_level():
     steps = [check(value, None, 0.5, subject=f'step {step}') for step, value in ((1, .7), (5, .9), (10, .8), (25, .6))]
     line = level_line(judged(*steps, check(0.1, None, 0.5, 'passed', 'kept', 'rain')))
-    assert line.startswith('level calibrated failed relearn gap has to be at most 0.50 dB: '
+    assert line.startswith('level members failed relearn gap has to be at most 0.50 dB: '
                            'step 5 +0.90, step 10 +0.80, step 1 +0.70 and 1 more')
     assert 'rain' not in line
 
@@ -230,15 +230,15 @@ def test_summary_says_why_a_level_is_not_shown():
     assert 'not shown relearn gap was not measured: there is no retrained network' in level_line(
         judged(unmeasured, unmeasured, state='not shown'))
     audit = judged(unmeasured, state='not shown')
-    audit['verdict']['levels']['deep'] = audit['verdict']['levels']['calibrated']
-    assert 'level deep not shown for the same reason' in level_line(audit)
+    audit['verdict']['levels']['weights'] = audit['verdict']['levels']['members']
+    assert 'level weights not shown for the same reason' in level_line(audit)
 
 
 def test_summary_says_whether_the_audit_was_passed():
     audit = example_audit()
-    assert 'Passed: level calibrated is required.' in summary(audit).splitlines()
-    audit['verdict'].update(passed=False, required='deep')
-    assert 'Failed: level deep is required.' in summary(audit).splitlines()
-    audit['verdict'].update(required='published', outcome='over-forgotten')
-    assert ('Failed: level published is required and was reached, but the network is over-forgotten.'
+    assert 'Passed: level members is required.' in summary(audit).splitlines()
+    audit['verdict'].update(passed=False, required='weights')
+    assert 'Failed: level weights is required.' in summary(audit).splitlines()
+    audit['verdict'].update(required='outputs', outcome='over-forgotten')
+    assert ('Failed: level outputs is required and was reached, but the network is over-forgotten.'
             in summary(audit).splitlines())
