@@ -5,7 +5,6 @@ own and ends as one JSON file; a cell that is there with the same options and ch
 """
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -28,6 +27,7 @@ from basicsr_unlearn.leaderboard import (
     target_board,
 )
 from basicsr_unlearn.leaderboard_page import write_page
+from basicsr_unlearn.signals import STOP_CODES
 from basicsr_unlearn.version import __version__
 
 DEFAULT_OPTION_FILE = 'options/benchmark_nafnet.yml'
@@ -59,14 +59,11 @@ def _main(argv: list[str] | None) -> int:
     jobs = [job for target in only['target'] for job in jobs_of(benchmark, target) if wanted(job['record'], only)]
     missing = [job for job in jobs if finished(job) is None]
     print(f'{len(jobs)} networks to measure, {len(jobs) - len(missing)} of them done.', flush=True)
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C, so that no cell is left running
     try:
         failed = run_jobs(missing, args.jobs or benchmark.jobs, benchmark.out / 'logs')
     except KeyboardInterrupt:
         print('Interrupted: the same command goes on with what is missing.', file=sys.stderr, flush=True)
         failed = None
-    finally:
-        signal.signal(signal.SIGTERM, before)
     boards = {target: board for target in benchmark.targets if (board := board_of(benchmark, target)) is not None}
     if boards:
         paths = write_boards(benchmark, boards)
@@ -142,7 +139,7 @@ def run_one(job: Mapping, logs: Path, running: set) -> str | None:
     code = start(job, log, running)
     if code == 0:
         return None
-    if code in (INTERRUPTED, -signal.SIGINT, -signal.SIGTERM):
+    if code in STOP_CODES:
         return 'interrupted'
     lines = [line for line in log.read_text(encoding='utf-8', errors='replace').splitlines() if line.strip()]
     told = [line for line in lines if line.startswith('Error: ')] or lines or [f'exit code {code}, without a word']

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data._utils import signal_handling
 
 from basicsr_unlearn.errors import OptionError
 
@@ -52,6 +53,7 @@ def prepare_pipeline(use_gpu: bool = True) -> Iterator[None]:
     Resuming needs no GPU, finds the experiment wherever it is, survives a damaged last state, and goes on with the
     very images that an uninterrupted run would see next. Processes talk by gloo where no GPU is used. The log file is
     made even if something asked for the logger before, and TensorBoard's last values are written however a run ends.
+    A worker that dies is found where its batch is waited for, not by an error in the middle of whatever runs.
 
     Args:
         use_gpu: false for a run with `num_gpu: 0`, which needs gloo on a machine with a GPU too.
@@ -91,6 +93,8 @@ def prepare_pipeline(use_gpu: bool = True) -> Iterator[None]:
             stack.enter_context(rebound(train, name, value))
         if not (use_gpu and torch.cuda.is_available()):
             stack.enter_context(rebound(options, 'init_dist', gloo_init_dist(options.init_dist)))
+        if hasattr(signal_handling, '_SIGCHLD_handler_set'):
+            stack.enter_context(rebound(signal_handling, '_SIGCHLD_handler_set', True))
         yield
 
 

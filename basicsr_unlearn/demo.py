@@ -22,6 +22,7 @@ from basicsr_unlearn.errors import OptionError
 from basicsr_unlearn.evaluate import Evaluation, evaluate, forget_gap, retain_loss, verdict
 from basicsr_unlearn.options import check_options, find_option_file, load_option_file
 from basicsr_unlearn.report import write_report
+from basicsr_unlearn.signals import child_process
 from basicsr_unlearn.terminal import VARIABLE
 from basicsr_unlearn.version import __version__
 
@@ -136,8 +137,8 @@ def unlearn(option_file: Path, name: str, total_iter: int) -> tuple[int, int]:
                    'PYTHONPATH': os.pathsep.join([package_root, *filter(None, [os.environ.get('PYTHONPATH')])])}
     command = [sys.executable, '-m', 'basicsr_unlearn.train', '-opt', str(option_file), '--force_yml', f'name={name}']
     last, iterations, show = deque(maxlen=20), total_iter, Progress(total_iter)
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment, encoding='utf-8',
-                          errors='replace') as process:
+    with child_process(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment, encoding='utf-8',
+                       errors='replace') as process:
         for line in process.stdout:
             last.append(line)
             show(line.rstrip())

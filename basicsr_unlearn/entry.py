@@ -7,8 +7,9 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from copy import deepcopy
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NoReturn
 
@@ -17,52 +18,69 @@ import yaml
 
 from basicsr_unlearn.compat import prepare_pipeline, rebound
 from basicsr_unlearn.errors import OptionError, UnlearnError
+from basicsr_unlearn.locks import locked
 from basicsr_unlearn.memory import keep_freed_memory
 from basicsr_unlearn.option_loader import load_yaml
 from basicsr_unlearn.options import check_options, find_option_file, load_option_file
 from basicsr_unlearn.preflight import preflight
 from basicsr_unlearn.presets import expand_method, with_method
 from basicsr_unlearn.progress import training_shown
+from basicsr_unlearn.running import watched
+from basicsr_unlearn.signals import end_workers, tell, watching
 from basicsr_unlearn.testing import testing_shown
 
 BAD_INPUT, INTERRUPTED = 2, 130
+RESUME = '--auto_resume goes on from the last saved state.'
 FOLDER_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 def run(command: str, argv: list[str] | None) -> int:
     """Run BasicSR's `train` or `test` pipeline with the flags `argv` (default: of the process); the exit code."""
     argv = sys.argv[1:] if argv is None else list(argv)
-    return guarded(lambda: _run(command, argv))
+    return guarded(lambda: _run(command, argv), RESUME if command == 'train' else '')
 
 
-def guarded(call: Callable[[], int | None]) -> int:
+def guarded(call: Callable[[], int | None], after_stop: str = '') -> int:
     """Call, and turn what a person can put right into one sentence on stderr and an exit code.
 
+    Args:
+        call: the command.
+        after_stop: what to do after a stop by a signal.
+
     Returns:
-        0, or what the call returned; 2 for bad input; 130 if interrupted; the code of a SystemExit.
+        0, or what the call returned; 2 for bad input; the code of a SystemExit; 143, 130 or 129 if SIGTERM, SIGINT or
+        SIGHUP ended it.
     """
-    try:
-        return call() or 0
-    except UnlearnError as error:
-        print(f'Error: {sentence(error)}', file=sys.stderr, flush=True)
-        return BAD_INPUT
-    except KeyboardInterrupt:
-        print('Interrupted: --auto_resume goes on from the last saved state.', file=sys.stderr, flush=True)
-        return INTERRUPTED
-    except BrokenPipeError:  # `... | head` has seen enough; Python would complain once more when it closes stdout
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except OSError as error:
-        if error.errno not in FOLDER_ERRORS:
-            raise
-        print(f'Error: {error.filename or os.getcwd()} cannot be written: {error.strerror}.', file=sys.stderr,
-              flush=True)
-        return BAD_INPUT
-    except SystemExit as stop:
-        if stop.code is None or isinstance(stop.code, int):
-            return stop.code or 0
-        print(stop.code, file=sys.stderr, flush=True)
-        return 1
+    with watching() as watch:
+        try:
+            code = call() or 0
+        except KeyboardInterrupt:
+            tell(f'Stopped by {watch.name}. {after_stop}'.strip())
+            code = INTERRUPTED
+        except SystemExit as stop:
+            code = stop.code or 0
+            if not isinstance(code, int):
+                tell(code)
+                code = 1
+        except BrokenPipeError:  # `... | head` has seen enough; Python would complain once more when it closes stdout
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            code = 1
+        except Exception as error:
+            told = explained(error)
+            if told is None:
+                raise
+            tell(f'Error: {told}')
+            code = BAD_INPUT
+        return watch.code if code == INTERRUPTED else code
+
+
+def explained(error: Exception) -> str | None:
+    """The sentence for an error that a person can put right, None for any other."""
+    if isinstance(error, UnlearnError):
+        return sentence(error)
+    if isinstance(error, OSError) and error.errno in FOLDER_ERRORS:
+        return f'{error.filename or os.getcwd()} cannot be written: {error.strerror}.'
+    return None
 
 
 def sentence(error: UnlearnError) -> str:
@@ -171,19 +189,20 @@ def _run(command: str, argv: list[str]) -> int:
         return BAD_INPUT  # all processes read the same file, one of them says so
     keep_freed_memory()
     pipeline = importlib.import_module(f'basicsr.{command}')
-    with (prepare_pipeline(use_gpu=opt.get('num_gpu') != 0), _parsing(pipeline, args, opt),
-          training_shown() if command == 'train' else testing_shown(args.opt), _arguments([sys.argv[0], *argv])):
-        ended = None
+    training = command == 'train'
+    with (watching() as watch, prepare_pipeline(use_gpu=opt.get('num_gpu') != 0), _parsing(pipeline, args, opt),
+          watched(watch, opt.get('manual_seed') is not None) if training else nullcontext(),
+          training_shown() if training else testing_shown(args.opt), _arguments([sys.argv[0], *argv])):
         try:
             getattr(pipeline, f'{command}_pipeline')(os.getcwd())
+            code = watch.code if watch.signum is not None else 0
         except SystemExit as stop:  # raised in all processes at once
-            ended = stop
+            code = stop.code
+        end_workers()
     # not after an error in one process: the others may be waiting for it
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
-    if ended is not None:
-        raise ended
-    return 0
+    return code
 
 
 def _check_launcher(launcher: str) -> None:
@@ -208,19 +227,21 @@ def _parsing(pipeline: Any, args: argparse.Namespace, opt: dict) -> Iterator[Non
         given = SimpleNamespace(load=lambda *_, **__: deepcopy(opt), resolver=yaml.resolver)
         with rebound(options, 'yaml', given), _arguments([sys.argv[0], *flags]):
             parsed, parsed_args = original(root_path, is_train)
-        _preflight_everywhere(parsed)
+        _prepare_everywhere(parsed, stack)
         return parsed, parsed_args
 
-    with rebound(pipeline, 'parse_options', parse_options):
+    with ExitStack() as stack, rebound(pipeline, 'parse_options', parse_options):
         yield
 
 
-def _preflight_everywhere(opt: dict) -> None:
-    """Check on the first process, and leave in all of them if it fails."""
+def _prepare_everywhere(opt: dict, stack: ExitStack) -> None:
+    """Check, and take the run's folder, on the first process, and leave in all of them if it fails."""
     failure = None
     if opt['rank'] == 0:
         try:
+            check_folders(opt)
             preflight(opt)
+            stack.enter_context(locked(opt['path']['experiments_root' if opt['is_train'] else 'results_root']))
         except UnlearnError as error:
             failure = error
     if opt['dist']:
@@ -230,6 +251,19 @@ def _preflight_everywhere(opt: dict) -> None:
             raise SystemExit(BAD_INPUT)
     if failure is not None:
         raise failure
+
+
+def check_folders(opt: dict) -> None:
+    """Raise OptionError if a file is where a folder of the run should be."""
+    root = opt['path'].get('experiments_root') or opt['path']['results_root']
+    folders = [Path(root)]
+    if opt['is_train'] and opt['logger']['use_tb_logger']:
+        folders.append(folders[0].parents[1] / 'tb_logger' / folders[0].name)
+    for folder in folders:
+        for path in folder.parents:
+            if (path.exists() or path.is_symlink()) and not path.is_dir():
+                raise OptionError(f'{path} is no folder, but the run writes to {folder}: move it away, or start in '
+                                  'another folder.')
 
 
 @contextmanager

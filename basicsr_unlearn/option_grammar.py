@@ -156,6 +156,7 @@ PATH = {
     'pretrain_network_retrained': or_empty(TEXT),   # shown beside the scores, as is the next, in tests only
     'pretrain_network_original': or_empty(TEXT),
     'resume_state': or_empty(TEXT),
+    'resume_changed': FLAG,
     'ignore_resume_networks': or_empty(LIST),
 }
 TOP = {

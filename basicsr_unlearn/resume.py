@@ -2,13 +2,16 @@
 import os
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from basicsr.data.data_sampler import EnlargedSampler
 from basicsr.utils import check_resume, get_root_logger
 from basicsr.utils.dist_util import master_only
 
-from basicsr_unlearn.errors import CheckpointError
+from basicsr_unlearn.errors import CheckpointError, OptionError
+from basicsr_unlearn.resume_options import changed_options, check_changes
 
 
 class ResumableSampler(EnlargedSampler):
@@ -98,6 +101,65 @@ def _read_state(path: str) -> dict:
     if not isinstance(state, dict) or not {'epoch', 'iter', 'optimizers', 'schedulers'} <= set(state):
         raise CheckpointError(f'{path} is no training state of BasicSR: path.resume_state takes a .state file from a '
                               'training_states folder.')
+    return state
+
+
+@dataclass
+class RunRecord:
+    """What a training state holds beside what BasicSR resumes from.
+
+    Attributes:
+        options: see `noted_options`.
+        changes: options that were changed on purpose at the resumes so far: {option, before, now, iteration}.
+        validation_due: whether the validation at the iteration of the state was cut short by a signal.
+        iteration: where this process began.
+        warning: what is to be said at the start of a resume.
+    """
+
+    options: dict[str, Any]
+    changes: list[dict] = field(default_factory=list)
+    validation_due: bool = False
+    iteration: int = 0
+    warning: str | None = None
+
+    @property
+    def new_changes(self) -> list[dict]:
+        """The changes at the last resume."""
+        return [change for change in self.changes if change['iteration'] == self.iteration]
+
+    @classmethod
+    def of(cls, opt: dict, options: dict[str, Any], state: dict | None) -> 'RunRecord':
+        """The record of a run with these options that goes on from a state, or begins.
+
+        Raises:
+            OptionError: the options have changed and `path.resume_changed` does not allow it, or cannot; or the state
+                lies beyond `train.total_iter`.
+        """
+        if state is None:
+            return cls(options)
+        path, iteration = opt['path']['resume_state'], state['iter']
+        if iteration > int(opt['train']['total_iter']):
+            raise OptionError(f'{path} is of iteration {iteration}, but train.total_iter is '
+                              f'{opt["train"]["total_iter"]}: raise it, or start anew.')
+        if 'run' not in state:
+            return cls(options, iteration=iteration, warning=(
+                f'{path} does not say with which options it was trained, so that they have not changed is up to you: '
+                'it was written by an earlier version or by BasicSR itself.'))
+        before = state['run']
+        changes = changed_options(before['options'], options)
+        check_changes(changes, bool(opt['path'].get('resume_changed')), path)
+        return cls(options, [*before['changes'], *({**change, 'iteration': iteration} for change in changes)],
+                   before['validation_due'], iteration)
+
+
+def training_state(model: Any, epoch: int, iteration: int) -> dict:
+    """What BasicSR resumes a model from, and under `run` the record of the run, where our entry point gave it one."""
+    state = {'epoch': epoch, 'iter': iteration,
+             'optimizers': [optimizer.state_dict() for optimizer in model.optimizers],
+             'schedulers': [scheduler.state_dict() for scheduler in model.schedulers]}
+    record = getattr(model, 'run_record', None)
+    if record is not None:
+        state['run'] = {'options': record.options, 'changes': record.changes, 'validation_due': record.validation_due}
     return state
 
 

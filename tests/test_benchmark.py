@@ -195,7 +195,7 @@ def test_an_interrupted_benchmark_leaves_no_cell_running_and_goes_on(job, starte
     before = signal.getsignal(signal.SIGTERM)
     with monkeypatch.context() as patch:
         patch.setattr(benchmark, 'start', start)
-        assert run('--quick', '--jobs', '1') == 130
+        assert run('--quick', '--jobs', '1') == 128 + number
     assert 'Interrupted: the same command goes on' in capsys.readouterr().err
     assert begun and all(process.poll() is not None for process in begun)
     assert signal.getsignal(signal.SIGTERM) is before

@@ -11,6 +11,7 @@ from basicsr.utils.dist_util import master_only
 from basicsr_unlearn.checkpoint import check_fit, fits, read_weights, resolve_checkpoint, write_atomically
 from basicsr_unlearn.errors import CheckpointError, TrainingError
 from basicsr_unlearn.memory import peak_memory
+from basicsr_unlearn.resume import training_state
 
 
 class Checkpointing:
@@ -109,17 +110,14 @@ class Checkpointing:
             self._state_after_validation = None
 
     def _write_state(self, epoch: int, current_iter: int) -> None:
-        state = {'epoch': epoch, 'iter': current_iter,
-                 'optimizers': [optimizer.state_dict() for optimizer in self.optimizers],
-                 'schedulers': [scheduler.state_dict() for scheduler in self.schedulers],
-                 'unlearning': {'original_path': self.original_path, 'original_key': self.original_key,
-                                'original_digest': self.original_digest, 'manual_seed': self.opt['manual_seed'],
-                                'ema': self.ema_decay > 0,
-                                'references': self.references, 'references_of': self.references_of(),
-                                'stop_rule': self.stop_rule.state_dict() if self.stop_rule else None,
-                                'grad_cosine': float(self.grad_cosine),
-                                'dual_weight': self.dual.value if self.dual else None,
-                                'losses': {term: loss.state_dict() for term, loss in self.losses.items()}}}
+        state = training_state(self, epoch, current_iter)
+        state['unlearning'] = {
+            'original_path': self.original_path, 'original_key': self.original_key,
+            'original_digest': self.original_digest, 'manual_seed': self.opt['manual_seed'],
+            'ema': self.ema_decay > 0, 'references': self.references, 'references_of': self.references_of(),
+            'stop_rule': self.stop_rule.state_dict() if self.stop_rule else None,
+            'grad_cosine': float(self.grad_cosine), 'dual_weight': self.dual.value if self.dual else None,
+            'losses': {term: loss.state_dict() for term, loss in self.losses.items()}}
         write_atomically(state, osp.join(self.opt['path']['training_states'], f'{current_iter}.state'))
 
     def resume_training(self, resume_state: dict) -> None:

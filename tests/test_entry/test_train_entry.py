@@ -122,7 +122,7 @@ def test_only_the_first_process_speaks(folder, capsys, monkeypatch):
 
 @pytest.mark.parametrize('error, code, sentence', [
     (TrainingError('Loss is not finite.'), 2, 'Error: Loss is not finite.\n'),
-    (KeyboardInterrupt(), 130, 'Interrupted'),
+    (KeyboardInterrupt(), 130, 'SIGINT'),
     (SystemExit(0), 0, ''),
 ])
 def test_a_run_that_ends_early_keeps_its_experiment(folder, option_file, capsys, monkeypatch, error, code, sentence):

@@ -77,8 +77,8 @@ def halves(unlearn):
     def run(changes: dict) -> None:
         broken = {'type': 'FailsAtLoss', 'call': 4, 'raises': True}
         assert unlearn({**SHORT, **changes, 'train.retain_opt': broken}) == 130
-        assert unlearn({**SHORT, **changes, 'train.retain_opt': {'type': 'FailsAtLoss', 'call': 0}},
-                       '--auto_resume') == 0
+        assert unlearn({**SHORT, **changes, 'train.retain_opt': {'type': 'FailsAtLoss', 'call': 0},
+                        'path.resume_changed': True}, '--auto_resume') == 0
     return run
 
 

@@ -1,0 +1,120 @@
+"""Signals by which shells and clusters end a job: noted, and ended at a point where nothing is lost."""
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+
+STOPS = [getattr(signal, name) for name in ('SIGTERM', 'SIGINT', 'SIGHUP') if hasattr(signal, name)]
+STOP_CODES = {code for signum in STOPS for code in (128 + signum, -signum)}  # of a child: noted, or at once
+SAME_REQUEST = 1.0  # seconds in which a launcher may pass on the signal that its processes have had already
+GRACE = 10.0  # seconds that a child process gets to end by itself; our choice: what Docker gives
+
+_current: list['Watch'] = []
+
+
+class Watch:
+    """The handler of the signals that ask this process to end.
+
+    The first one interrupts what runs, by KeyboardInterrupt, unless `held`: then it is noted, and who holds it looks
+    for `signum`. Another one, a second or more later, ends the process and its workers at once. Processes that were
+    forked from this one end at once.
+    """
+
+    def __init__(self) -> None:
+        self.process = os.getpid()
+        self.signum: int | None = None
+        self.held = False
+        self._since = 0.0
+
+    def __call__(self, signum: int, frame: FrameType | None) -> None:
+        if os.getpid() != self.process:
+            signal.signal(signum, signal.SIG_DFL)
+            os.kill(os.getpid(), signum)
+        elif self.signum is None:
+            self.signum, self._since = signum, time.monotonic()
+            if not self.held:
+                raise KeyboardInterrupt
+        elif time.monotonic() - self._since >= SAME_REQUEST:
+            end_workers()
+            os._exit(self.code)
+
+    @property
+    def name(self) -> str:
+        """The signal by name; SIGINT before any came, as a library may raise KeyboardInterrupt itself."""
+        return signal.Signals(self.signum or signal.SIGINT).name
+
+    @property
+    def code(self) -> int:
+        """The exit code that shells give a process that a signal has ended."""
+        return 128 + (self.signum or signal.SIGINT)
+
+    @contextmanager
+    def free(self) -> Iterator[None]:
+        """A stretch in which a signal interrupts at once, also one that was noted just before."""
+        held, self.held = self.held, False
+        try:
+            if self.signum is not None:
+                raise KeyboardInterrupt
+            yield
+        finally:
+            self.held = held
+
+
+@contextmanager
+def watching() -> Iterator[Watch]:
+    """Handle the signals while this lasts; inside another `watching` by the same Watch.
+
+    A signal that is ignored, as by nohup and for background jobs of a script, stays ignored.
+    """
+    if _current:
+        yield _current[-1]
+        return
+    watch, before = Watch(), {}
+    if threading.current_thread() is threading.main_thread():
+        for signum in STOPS:
+            if signal.getsignal(signum) is not signal.SIG_IGN:
+                before[signum] = signal.signal(signum, watch)
+    _current.append(watch)
+    try:
+        yield watch
+    finally:
+        _current.remove(watch)
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
+
+
+def end_workers() -> None:
+    """Kill the processes that multiprocessing started from here."""
+    for worker in multiprocessing.active_children():
+        worker.kill()
+
+
+@contextmanager
+def child_process(command: Sequence[str], **options) -> Iterator[subprocess.Popen]:
+    """A process that does not outlive an error or a signal here: it is asked to end, and killed if it does not."""
+    with subprocess.Popen(command, **options) as process:
+        try:
+            yield process
+        except BaseException:
+            process.terminate()
+            try:
+                process.wait(GRACE)
+            except subprocess.TimeoutExpired:
+                process.kill()
+            raise
+
+
+def tell(sentence: str) -> None:
+    """A sentence on stderr, if there is still someone to read it: SIGHUP comes as the terminal goes."""
+    try:
+        print(sentence, file=sys.stderr, flush=True)
+    except (OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)  # or Python would fail once more as it flushes at its end
+        for stream in (1, 2):
+            os.dup2(nowhere, stream)
