@@ -4,9 +4,11 @@ Every item is applied only when the need is there, changes no file of BasicSR, a
 The alias is made when the package is imported; everything else lasts as long as `prepare_pipeline`.
 """
 import importlib.util
+import itertools
 import logging
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from types import ModuleType
@@ -53,13 +55,16 @@ def prepare_pipeline(use_gpu: bool = True) -> Iterator[None]:
     Resuming needs no GPU, finds the experiment wherever it is, survives a damaged last state, and goes on with the
     very images that an uninterrupted run would see next. Processes talk by gloo where no GPU is used. The log file is
     made even if something asked for the logger before, and TensorBoard's last values are written however a run ends.
-    A worker that dies is found where its batch is waited for, not by an error in the middle of whatever runs.
+    A worker that dies is found where its batch is waited for, not by an error in the middle of whatever runs; an error
+    in the thread of `prefetch_mode: cpu` ends the run, which would wait for ever. An existing experiment is renamed
+    even where one was renamed in the same second.
 
     Args:
         use_gpu: false for a run with `num_gpu: 0`, which needs gloo on a machine with a GPU too.
     """
     from basicsr_unlearn import resume  # needs BasicSR, which needs the alias above
-    train, options = (importlib.import_module(f'basicsr.{name}') for name in ('train', 'utils.options'))
+    train, options, misc, prefetch = (importlib.import_module(f'basicsr.{name}') for name in (
+        'train', 'utils.options', 'utils.misc', 'data.prefetch_dataloader'))
     position: dict[str, int] = {}
     create_loaders, open_tensorboard = train.create_train_val_dataloader, train.init_tb_loggers
 
@@ -89,8 +94,10 @@ def prepare_pipeline(use_gpu: bool = True) -> Iterator[None]:
         stack.callback(logger.removeFilter, _is_no_false_alarm)
         for name, value in (('load_resume_state', load_resume_state), ('EnlargedSampler', resume.ResumableSampler),
                             ('create_train_val_dataloader', create_train_val_dataloader),
-                            ('init_tb_loggers', init_tb_loggers)):
+                            ('init_tb_loggers', init_tb_loggers), ('mkdir_and_rename', archive)):
             stack.enter_context(rebound(train, name, value))
+        stack.enter_context(rebound(misc, 'mkdir_and_rename', archive))
+        stack.enter_context(rebound(prefetch, 'PrefetchGenerator', failing_generator(prefetch.PrefetchGenerator)))
         if not (use_gpu and torch.cuda.is_available()):
             stack.enter_context(rebound(options, 'init_dist', gloo_init_dist(options.init_dist)))
         if hasattr(signal_handling, '_SIGCHLD_handler_set'):
@@ -120,6 +127,44 @@ def gloo_init_dist(original: Callable) -> Callable:
             torch.multiprocessing.set_start_method('spawn')  # as BasicSR does: gloo's threads do not survive a fork
         torch.distributed.init_process_group(backend='gloo')
     return init_dist
+
+
+def archive(path: str) -> None:
+    """Make an empty folder; one that is there gets a new name with the time, as in BasicSR's mkdir_and_rename, and a
+    number where that is taken.
+    """
+    if os.path.exists(path):
+        name = new_name = f'{path}_archived_{time.strftime("%Y%m%d_%H%M%S")}'
+        for number in itertools.count(2):
+            if not os.path.exists(new_name):
+                break
+            new_name = f'{name}_{number}'
+        print(f'{path} is there already and becomes {new_name}.', flush=True)
+        os.rename(path, new_name)
+    os.makedirs(path, exist_ok=True)
+
+
+def failing_generator(original: type) -> type:
+    """BasicSR's PrefetchGenerator, a thread, whose error reaches who waits for its batches."""
+    class PrefetchGenerator(original):
+        error: BaseException | None = None
+
+        def run(self) -> None:
+            try:
+                super().run()
+            except BaseException as error:
+                self.error = error
+                self.queue.put(None)
+
+        def __next__(self) -> dict:
+            try:
+                return super().__next__()
+            except StopIteration:
+                if self.error is not None:
+                    raise self.error from None
+                raise
+
+    return PrefetchGenerator
 
 
 def wrap_ddp(net: nn.Module, device: torch.device, find_unused_parameters: bool = False) -> DistributedDataParallel:

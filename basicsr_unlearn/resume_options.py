@@ -8,7 +8,7 @@ from basicsr_unlearn.errors import OptionError
 # of datasets.train: how fast the same samples come, and what they are called
 SPEED = {'name', 'phase', 'num_worker_per_gpu', 'persistent_workers', 'pin_memory', 'prefetch_mode',
          'num_prefetch_queue', 'cache'}
-TRAIN_FREE = {'method', 'total_iter', 'over_forget_margin'}  # a method counts by the parts it stands for
+TRAIN_FREE = {'method', 'total_iter', 'over_forget_margin', 'skill_opt'}  # a method counts by the parts it stands for
 # what a state of a run cannot go on with, asked or not
 FIXED = ('model_type', 'scale', 'network_', 'path.pretrain_network_g', 'path.param_key_g', 'train.optim_g.type',
          'train.ema_decay', 'train.edit_opt')

@@ -38,6 +38,7 @@ class Watch:
             os.kill(os.getpid(), signum)
         elif self.signum is None:
             self.signum, self._since = signum, time.monotonic()
+            leave_lost_terminal()
             if not self.held:
                 raise KeyboardInterrupt
         elif time.monotonic() - self._since >= SAME_REQUEST:
@@ -111,10 +112,16 @@ def child_process(command: Sequence[str], **options) -> Iterator[subprocess.Pope
 
 
 def tell(sentence: str) -> None:
-    """A sentence on stderr, if there is still someone to read it: SIGHUP comes as the terminal goes."""
-    try:
-        print(sentence, file=sys.stderr, flush=True)
-    except (OSError, ValueError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)  # or Python would fail once more as it flushes at its end
-        for stream in (1, 2):
+    """A sentence on stderr."""
+    print(sentence, file=sys.stderr, flush=True)
+
+
+def leave_lost_terminal() -> None:
+    """Let what is said go nowhere if the terminal is gone, as it is at SIGHUP: writing to it is an error."""
+    for stream in (1, 2):
+        try:
+            os.write(stream, b'')
+        except OSError:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, stream)
+            os.close(nowhere)

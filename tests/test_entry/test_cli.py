@@ -114,7 +114,7 @@ def raising(error: BaseException):
     (raising(SystemExit(7)), 7, ''),
     (raising(SystemExit('why')), 1, 'why\n'),
     (raising(DataError('Bad.')), 2, 'Error: Bad.\n'),
-    (raising(KeyboardInterrupt()), 130, 'Interrupted: --auto_resume goes on from the last saved state.\n'),
+    (raising(KeyboardInterrupt()), 130, 'Stopped by SIGINT.\n'),
     (raising(PermissionError(13, 'Permission denied', 'x')), 2, 'Error: x cannot be written: Permission denied.\n'),
 ])
 def test_exit_codes(call, code, err, capsys):

@@ -136,7 +136,7 @@ def test_all_is_undone_after_an_error(folder, option_file, monkeypatch):
     assert [getattr(pipeline, name) for name in names] == before
     assert not hasattr(sys.modules['basicsr.utils.misc'], 'print')
     lines = terminal.lines()
-    assert 'Interrupted' in lines[-1] and ' 0/6 ' in lines[-2]  # the bar stays on a line of its own
+    assert 'SIGINT' in lines[-1] and ' 0/6 ' in lines[-2]  # the bar stays on a line of its own
 
 
 def test_the_log_can_be_asked_for_on_the_terminal(folder, option_file, capsys, monkeypatch):

@@ -36,6 +36,7 @@ class Call:
     stdout: str = ''
     stderr: str = ''
     code: int | None = None   # None: it did not end; negative: killed by this signal
+    left: int = 0             # processes that it started and that outlived it
     _files: list = field(default_factory=list)
     _pid: int = 0
     _end: float = 0.0
@@ -114,6 +115,7 @@ def _ended(call: Call) -> bool:
     pid, status = os.waitpid(call._pid, os.WNOHANG)
     if pid == 0 and time.monotonic() < call._end:
         return False
+    call.left = _alive_in_group(call._pid)
     try:
         os.killpg(call._pid, signal.SIGKILL)
     except ProcessLookupError:
@@ -124,6 +126,17 @@ def _ended(call: Call) -> bool:
         call.code = os.waitstatus_to_exitcode(status)
     call.stdout, call.stderr = (_content(file) for file in call._files)
     return True
+
+
+def _alive_in_group(group: int) -> int:
+    found = 0
+    for stat in Path('/proc').glob('[0-9]*/stat'):
+        try:
+            state, _, its_group = stat.read_text().rpartition(')')[2].split()[:3]
+        except OSError:  # it has just ended
+            continue
+        found += its_group == str(group) and state != 'Z' and stat.parent.name != str(group)
+    return found
 
 
 def _content(file: Any) -> str:
