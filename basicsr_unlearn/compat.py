@@ -139,7 +139,6 @@ def archive(path: str) -> None:
             if not os.path.exists(new_name):
                 break
             new_name = f'{name}_{number}'
-        print(f'{path} is there already and becomes {new_name}.', flush=True)
         os.rename(path, new_name)
     os.makedirs(path, exist_ok=True)
 
