@@ -6,7 +6,7 @@ from basicsr.utils.registry import LOSS_REGISTRY, MODEL_REGISTRY
 
 import basicsr_unlearn  # noqa: F401  registers the components
 from basicsr_unlearn.errors import OptionError
-from basicsr_unlearn.models.preparing import streams_needed
+from basicsr_unlearn.models.preparing import has_auto_rate, streams_needed
 from basicsr_unlearn.models.tracking import ValidationTracking
 from basicsr_unlearn.option_grammar import (
     LIST,
@@ -77,6 +77,7 @@ def check_training(opt: dict) -> None:
                           'forget_gt with retain_degradations.')
     _check_phases(train, [name.removesuffix('_opt') for name in parts])
     _check_dual(train)
+    _check_auto_rate(train)
     if train.get('dual_opt') and 'retain_opt' not in parts:
         raise OptionError('train.dual_opt weighs the retain terms by what the retain batches lose: add a retain_opt.')
     if train.get('conflict_opt') and (len(parts) == 1 or 'forget_opt' not in parts):
@@ -110,6 +111,17 @@ def _check_dual(train: dict) -> None:
         DualWeight(**(train.get('dual_opt') or {}))
     except ValueError as error:
         raise OptionError(f'train.dual_opt: {str(error).rstrip(".")}.') from error
+
+
+def _check_auto_rate(train: dict) -> None:
+    if not has_auto_rate(train):
+        return
+    if not train.get('forget_opt'):
+        raise OptionError('train.optim_g.lr: auto fits the rate to what a step forgets, but there is no forget_opt: '
+                          'write a number.')
+    if train['optim_g']['type'] not in ('Adam', 'AdamW'):
+        raise OptionError('train.optim_g.lr: auto is for Adam and AdamW, whose first step moves each weight by the '
+                          f'rate: write a number for {train["optim_g"]["type"]}.')
 
 
 def _check_airnet(opt: dict) -> None:

@@ -87,7 +87,9 @@ TRAIN = {
     'UnlearnModel': {
         **SCHEDULE,
         'method': TEXT,                     # a preset of methods/, which stands for some of the keys below
-        'optim_g!': Component({name: OPTIMIZERS[name] for name in ('Adam', 'AdamW', 'SGD')}),
+        'optim_g!': Component({name: OPTIMIZERS[name] for name in ('Adam', 'AdamW', 'SGD')},
+                              {'lr': either(number(at_least=0), choice('auto'))}),  # auto: fitted by forget_step
+        'forget_step': number(above=0, below=1),     # share of the way to the untouched input
         'forget_opt': LOSS,
         'retain_opt': Component(LOSS_REGISTRY, {'target': choice('gt', 'teacher')}),
         'adversarial_opt': LOSS,

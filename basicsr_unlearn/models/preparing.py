@@ -1,4 +1,4 @@
-"""What happens once, before the first step: edits of the weights, masks, anchors, a proxy network."""
+"""What happens once, before the first step: edits of the weights, masks, anchors, a proxy network, the rate."""
 import hashlib
 from collections.abc import Mapping
 from copy import deepcopy
@@ -11,16 +11,19 @@ from basicsr.utils.registry import ARCH_REGISTRY
 from basicsr_unlearn.errors import OptionError
 from basicsr_unlearn.unlearning.parts import ANCHORS, EDITS, MASKS, Batches, Evidence, live_parameters
 from basicsr_unlearn.unlearning.proxy import train_proxy
+from basicsr_unlearn.unlearning.rate import DEFAULT_FORGET_STEP, fitted_rate
 
 DEFAULT_EVIDENCE_BATCHES = 16  # per stream; our choice: 128 samples at the usual batch of 8
+AUTO = 'auto'  # as train.optim_g.lr
 
 
 class Preparing:
     """Mixin before SRModel: `train.edit_opt`, `mask_opt` and `anchor_opt`, each one part or a list of parts, and
-    `proxy_opt`, a network that knows nothing of the forget set.
+    `proxy_opt`, a network that knows nothing of the forget set, and `optim_g.lr: auto`, a rate fitted to the network.
 
     All look at the original network and at the same batches, the first `evidence_batches` draws of the training data.
-    So a resumed run finds the same masks and anchors as the uninterrupted one; edits are done in a fresh run only.
+    So a resumed run finds the same masks and anchors as the uninterrupted one; edits are done, and the rate is fitted,
+    in a fresh run only.
     """
 
     masks: dict[str, torch.Tensor] | None = None
@@ -40,7 +43,8 @@ class Preparing:
         self.evidence_batches = train_opt.get('evidence_batches') or DEFAULT_EVIDENCE_BATCHES
 
     def prepare(self) -> None:
-        """Edit, mask and anchor, at the first step of this process; before every step, tell the anchors how far it is.
+        """Edit, mask, anchor, fit the rate, at the first step of this process; before every step, tell the anchors how
+        far it is.
         """
         for anchor in self.parts['anchor']:
             anchor.progress = self.iteration / self.opt['train']['total_iter']
@@ -49,7 +53,7 @@ class Preparing:
         self._prepared = True
         parts = [part for group in self.parts.values() for part in group]
         proxy_opt = self.opt['train'].get('proxy_opt')
-        if not parts and proxy_opt is None:
+        if not parts and proxy_opt is None and not has_auto_rate(self.opt['train']):
             return
         net = self.get_bare_model(self.net_g)
         evidence = self._evidence(streams_needed(self.opt['train']))
@@ -72,7 +76,28 @@ class Preparing:
             self._mask_weights(evidence)
         for anchor in self.parts['anchor']:
             anchor.prepare(evidence)
+        if has_auto_rate(self.opt['train']) and self.iteration == 0:  # a resumed run has it in its optimizer
+            self._fit_rate(evidence)
         self._drawn = None
+
+    def _fit_rate(self, evidence: Evidence) -> None:
+        """Scale the schedule, which was built for a rate of 1, by the rate that fits the network."""
+        step = self.opt['train'].get('forget_step') or DEFAULT_FORGET_STEP
+        try:
+            rate = fitted_rate(self.get_bare_model(self.net_g), evidence.forget, step, self.masks)
+        except ValueError as error:
+            raise OptionError(f'train.optim_g.lr: auto cannot fit a rate: {error}. Write a number.') from error
+        if self.opt['dist']:  # rounding may differ between devices, and with it the networks
+            shared = torch.tensor(rate, dtype=torch.float64, device=self.device)
+            torch.distributed.broadcast(shared, src=0)
+            rate = float(shared)
+        for group in self.optimizer_g.param_groups:
+            group['initial_lr'] *= rate
+            group['lr'] *= rate
+        for scheduler in self.schedulers:
+            scheduler.base_lrs = [base * rate for base in scheduler.base_lrs]
+        get_root_logger().info(f'optim_g.lr auto: {rate:.3g}, at which one step goes {100 * step:.3g} % of the way to '
+                               'the untouched input, to first order.')
 
     def _mask_weights(self, evidence: Evidence) -> None:
         """Keep where all masks agree that weights may move, how fast, and what the others shall stay at."""
@@ -164,6 +189,11 @@ class Preparing:
             return ARCH_REGISTRY.get(arguments.pop('type'))(**arguments).to(self.device)
 
 
+def has_auto_rate(train_opt: Mapping) -> bool:
+    """Whether the rate is fitted to the network."""
+    return train_opt['optim_g'].get('lr') == AUTO
+
+
 def fresh_seed(manual_seed: int) -> int:
     """Seed of fresh weights. Not manual_seed itself: the original was built under it, if it was trained with the same
     one, so that the fresh weights would be those that it started from.
@@ -175,6 +205,8 @@ def streams_needed(train_opt: Mapping) -> dict[str, str]:
     """The streams that parts look at before the first step, each with the name of an option that does."""
     proxy_opt = train_opt.get('proxy_opt') or {}
     needed = {'retain': 'proxy_opt'} if proxy_opt.get('iters') else {}
+    if has_auto_rate(train_opt):
+        needed['forget'] = 'optim_g.lr'
     for name, table, opt in (('anchor_opt', ANCHORS, train_opt.get('anchor_opt')),
                              ('mask_opt', MASKS, train_opt.get('mask_opt')),
                              ('edit_opt', EDITS, train_opt.get('edit_opt')),
