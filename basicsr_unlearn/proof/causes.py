@@ -33,7 +33,7 @@ class RunFacts:
         ascent: whether the forget term is an ascent that nothing bounds.
         held_to: `target` of the retain or adversarial term, 'teacher' or 'gt'; None without such a term.
         stop_rule_met: None without `train.stop_opt`.
-        scaled: whether `train.rate_opt` set the rate.
+        scaled: whether `train.optim_g.lr` is auto.
     """
     scores: Mapping[str, float]
     before: float | None = None
@@ -68,20 +68,20 @@ def likely_cause(facts: RunFacts, yardstick: Yardstick = PSNR) -> str | None:
         return (f'The schedule took the learning rate from {facts.rate:.1e} to {facts.last_rate:.1e} before the stop '
                 'rule was met: write train.scheduler: {type: MultiStepLR, milestones: [' f'{facts.total_iter}' ']}, '
                 'which keeps it as it is.')
-    if state == NOT_FORGOTTEN:
-        return (f'The steps are too small for this network (learning rate {facts.rate:.1e}, {facts.steps} steps): '
-                + _larger_steps(facts))
     if _falling(facts, yardstick):
         return (f'The score was still falling when the run ended after {facts.steps} steps: raise train.total_iter, '
                 f'for instance to {2 * facts.total_iter}.')
-    holder = f'train.{"retain" if "retain" in facts.terms else "adversarial"}_opt'
     if facts.held_to == 'teacher' and _single_task(facts, yardstick):
-        return ("What holds the rest is the original's own output, and with it the habits that it has on clean images, "
-                f'which are part of what should go where a network has a single task: write {holder}.target: gt.')
-    if facts.held_to is not None:
-        return (f'What holds the rest holds on to the forget set too: lower {holder}.loss_weight, or '
-                + _larger_steps(facts))
-    return f'The steps are too small for this network (learning rate {facts.rate:.1e}): ' + _larger_steps(facts)
+        return ("What holds the rest is the original's own output, and with it the habits that it has on other images, "
+                'which are part of what should go where a network has a single task: write '
+                f'{_holder(facts)}.target: gt.')
+    if state == NOT_FORGOTTEN or facts.held_to is None:
+        hold = (f', or, if the network has no other task, write {_holder(facts)}.target: gt'
+                if facts.held_to == 'teacher' and not facts.retain else '')
+        return (f'The steps are too small for this network (learning rate {facts.rate:.1e}, {facts.steps} steps): '
+                f'{_larger_steps(facts)}{hold}.')
+    return (f'What holds the rest holds on to the forget set too: lower {_holder(facts)}.loss_weight, or '
+            f'{_larger_steps(facts)}.')
 
 
 def _too_far(facts: RunFacts) -> str | None:
@@ -91,16 +91,20 @@ def _too_far(facts: RunFacts) -> str | None:
     if facts.stop_rule_met is None:
         return ('Nothing ends the ascent: add train.stop_opt: {forget_psnr: identity}, or write '
                 'train.forget_opt.bound: identity.')
-    smaller = 'halve train.rate_opt.forget_step' if facts.scaled else 'divide train.optim_g.lr by 3'
+    smaller = 'halve train.forget_step' if facts.scaled else 'divide train.optim_g.lr by 3'
     return (f'The ascent was too fast for the stop rule, which averages several steps: {smaller}, or write '
             'train.forget_opt.bound: identity.')
 
 
 def _larger_steps(facts: RunFacts) -> str:
     if facts.scaled:
-        return 'double train.rate_opt.forget_step.'
-    return ('add train.rate_opt: {forget_step: 0.01}, which fits the rate to the network, or multiply train.optim_g.lr '
-            'by 10.')
+        return 'double train.forget_step'
+    return 'write train.optim_g.lr: auto, which fits the rate to the network, or multiply it by 10'
+
+
+def _holder(facts: RunFacts) -> str:
+    """The option of the term that holds the rest."""
+    return f'train.{"retain" if "retain" in facts.terms else "adversarial"}_opt'
 
 
 def _falling(facts: RunFacts, yardstick: Yardstick) -> bool:
@@ -111,5 +115,6 @@ def _falling(facts: RunFacts, yardstick: Yardstick) -> bool:
 
 
 def _single_task(facts: RunFacts, yardstick: Yardstick) -> bool:
-    """Whether the original could do nothing on the retain sets that the untouched input does not have."""
-    return not any(has_skill(scores['original'], scores['identity'], yardstick) for scores in facts.retain)
+    """Whether the original was on no retain set better than the untouched input."""
+    return bool(facts.retain) and not any(has_skill(scores['original'], scores['identity'], yardstick)
+                                          for scores in facts.retain)

@@ -184,7 +184,7 @@ def multiplications_per_step(run, steps: int = 200) -> float:
         if terms not in counted:
             model.stopped = False
             if model.stop_rule:
-                model.stop_rule.load_state_dict({'gaps': [], 'drops': []})
+                model.stop_rule.load_state_dict({'gaps': [], 'drops': [], 'start': model.stop_rule.start})
             with Multiplications() as multiplications:
                 model.optimize_parameters(iteration)
             counted[terms] = multiplications.count

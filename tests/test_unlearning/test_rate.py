@@ -42,11 +42,14 @@ def test_by_hand(masks, slope):
 
 
 def test_batches_count_by_their_mean():
-    """In the second batch the output, 0.6, lies 0.2 above the target and the input 0.1: its gradients are 0.5 and 1."""
+    """In the last batch output 0.6 and input 0.5 lie above the target 0.4: its gradients point the other way."""
     bright = (images(0.5), images(0.4))
     error, untouched = 0.2, (2 * 0.3 + 0.1) / 3
     rate = fitted_rate(Affine(), [DARK, DARK, bright], 0.1)
-    assert rate == pytest.approx(0.1 * math.log(untouched / error) * error / (1.5 / 3))
+    assert rate == pytest.approx(0.1 * math.log(untouched / error) * error / 1.5)
+    steep = (images(0.9), images(1.28))  # output 1.08: an error of 0.2 too, with gradients 0.9 and 1
+    rate = fitted_rate(Affine(), [DARK, steep], 0.1)
+    assert rate == pytest.approx(0.1 * math.log((0.3 + 0.38) / 2 / error) * error / 1.7)
 
 
 @pytest.mark.parametrize('unit', [1.0, 10.0, 0.1])
@@ -56,7 +59,8 @@ def test_the_first_step_of_adam_goes_that_far_in_whatever_unit_weights_are_count
     optimizer = torch.optim.Adam(net.parameters(), lr=fitted_rate(net, [DARK], 0.1))
     (-(net(DARK[0]) - DARK[1]).abs().mean()).backward()
     optimizer.step()
-    assert float((net(DARK[0]) - DARK[1]).abs().mean()) == pytest.approx(0.2 * (1 + 0.1 * math.log(1.5)), rel=1e-4)
+    error = float((net(DARK[0]) - DARK[1]).abs().mean().detach())
+    assert error == pytest.approx(0.2 * (1 + 0.1 * math.log(1.5)), rel=1e-4)
 
 
 def test_a_weight_that_counts_ten_times_gets_a_tenth_of_the_rate():
