@@ -5,7 +5,7 @@ import cv2
 import numpy as np
 
 NARROWEST = 96  # pixels of a pane; smaller ones are enlarged, or no name would fit above
-LETTERS = 1 / 55  # height of capitals over the width of a strip: some 12 pixels where it is shown 640 wide
+LETTERS = 1 / 40  # height of capitals over the width of a strip: 10 pixels on TensorBoard's cards of 400
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 PAPER, INK = 255, (30, 30, 30)
 

@@ -149,7 +149,7 @@ class ValidationTracking:
             if save_img:
                 imwrite(to_image(self.output), self._image_path(name, image_name, step))
             if index < strips:
-                tb_logger.add_image(f'{role}/{name}/{image_name}', self._strip(name, image_name, outputs), step,
+                tb_logger.add_image(f'strips/{name}/{image_name}', self._strip(name, image_name, outputs), step,
                                     dataformats='HWC')
             del self.lq, self.output
         means = {which: {metric: value / len(dataloader) for metric, value in sums.items()}

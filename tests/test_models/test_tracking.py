@@ -138,8 +138,8 @@ def test_tensorboard_has_strips_of_images_with_names_above(unlearn, folder, retr
     """Input, original, now, retrained and clean image side by side, of the first `strips` images of a set."""
     assert unlearn({**SHOWN, **retrained, 'val.strips': 1}) == 0
     accumulator = read_events()
-    assert accumulator.Tags()['images'] == ['forget/haze/0', 'retain/rain/0']
-    strips = accumulator.Images('forget/haze/0')
+    assert accumulator.Tags()['images'] == ['strips/haze/0', 'strips/rain/0']
+    strips = accumulator.Images('strips/haze/0')
     assert [strip.step for strip in strips] == [3, 6]
     strip = cv2.imdecode(np.frombuffer(strips[0].encoded_image_string, np.uint8), cv2.IMREAD_COLOR)
     gap = strip.shape[1] - 5 * 96  # of 24 pixels each, enlarged, and four gaps between them
