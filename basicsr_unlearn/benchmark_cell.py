@@ -16,12 +16,13 @@ from basicsr.utils.registry import DATASET_REGISTRY
 
 from basicsr_unlearn import train
 from basicsr_unlearn.data.mixed_dataset import MixedDataset
-from basicsr_unlearn.demo import STOPPED, load_network
 from basicsr_unlearn.entry import guarded
 from basicsr_unlearn.evaluate import evaluate
 from basicsr_unlearn.files import write_json
 from basicsr_unlearn.memory import keep_freed_memory, peak_memory
+from basicsr_unlearn.networks import load_network
 from basicsr_unlearn.option_text import option_text
+from basicsr_unlearn.run_record import STOPPED
 from basicsr_unlearn.unlearning.relearning import relearn
 
 

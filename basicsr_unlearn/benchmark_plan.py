@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from basicsr_unlearn.checkpoint import resolve_checkpoint
-from basicsr_unlearn.demo import load_network, measures
 from basicsr_unlearn.errors import DataError, OptionError, UnlearnError
+from basicsr_unlearn.networks import load_network
 from basicsr_unlearn.option_grammar import LIST, MAPPING, OPEN, TEXT, number, or_empty, whole
 from basicsr_unlearn.option_text import PLUGIN
 from basicsr_unlearn.option_walker import check_dataset, check_section
 from basicsr_unlearn.options import check_options, find_option_file, load_option_file
 from basicsr_unlearn.preflight import preflight
 from basicsr_unlearn.presets import expand_method
+from basicsr_unlearn.validation_sets import measures
 from basicsr_unlearn.version import __version__
 
 RESULTS = Path('results/benchmark')

@@ -6,6 +6,7 @@ import importlib
 import os
 import re
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from copy import deepcopy
@@ -20,11 +21,13 @@ from basicsr_unlearn.compat import prepare_pipeline, rebound
 from basicsr_unlearn.errors import OptionError, UnlearnError
 from basicsr_unlearn.locks import locked
 from basicsr_unlearn.memory import keep_freed_memory
+from basicsr_unlearn.models.unlearn_model import UnlearnModel
 from basicsr_unlearn.option_loader import load_yaml
 from basicsr_unlearn.options import check_options, find_option_file, load_option_file
 from basicsr_unlearn.preflight import preflight
 from basicsr_unlearn.presets import expand_method, with_method
 from basicsr_unlearn.progress import training_shown
+from basicsr_unlearn.run_end import FinishedRun, finish, told
 from basicsr_unlearn.running import watched
 from basicsr_unlearn.signals import end_workers, tell, watching
 from basicsr_unlearn.testing import testing_shown
@@ -34,10 +37,13 @@ RESUME = '--auto_resume goes on from the last saved state.'
 FOLDER_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
 
 
-def run(command: str, argv: list[str] | None) -> int:
-    """Run BasicSR's `train` or `test` pipeline with the flags `argv` (default: of the process); the exit code."""
+def run(command: str, argv: list[str] | None, end: Callable[[FinishedRun], None] = lambda run: print(told(run))) -> int:
+    """Run BasicSR's `train` or `test` pipeline with the flags `argv` (default: of the process); the exit code.
+
+    `end` is called with an unlearning run that came to its end, in the first process; by default it prints the verdict.
+    """
     argv = sys.argv[1:] if argv is None else list(argv)
-    return guarded(lambda: _run(command, argv), RESUME if command == 'train' else '')
+    return guarded(lambda: _run(command, argv, end), RESUME if command == 'train' else '')
 
 
 def guarded(call: Callable[[], int | None], after_stop: str = '') -> int:
@@ -158,6 +164,12 @@ def method_entries(entries: list[str]) -> list[str]:
     return [entry for entry in entries if entry.partition('=')[0].replace(' ', '') == 'train:method']
 
 
+def named_method(path: str, entries: list[str]) -> str | None:
+    """The preset that an option file or the last of its `--force_yml` entries names, None where there is none."""
+    forced = [entry.partition('=')[2].strip() for entry in method_entries(entries)]
+    return forced[-1] if forced else (load_option_file(path).get('train') or {}).get('method')
+
+
 def _existing(block: Any, key: str, entry: str) -> str | int:
     if isinstance(block, list) and key.isdigit() and int(key) < len(block):
         return int(key)
@@ -176,7 +188,7 @@ def _value(text: str, entry: str) -> Any:
     return load_yaml(text, f'--force_yml {entry}')
 
 
-def _run(command: str, argv: list[str]) -> int:
+def _run(command: str, argv: list[str], end: Callable[[FinishedRun], None]) -> int:
     try:
         args = build_parser(command).parse_args(argv)
         args.opt = str(find_option_file(args.opt))
@@ -189,10 +201,11 @@ def _run(command: str, argv: list[str]) -> int:
         return BAD_INPUT  # all processes read the same file, one of them says so
     keep_freed_memory()
     pipeline = importlib.import_module(f'basicsr.{command}')
-    training = command == 'train'
+    training, begin, built = command == 'train', time.perf_counter(), []
     with (watching() as watch, prepare_pipeline(use_gpu=opt.get('num_gpu') != 0), _parsing(pipeline, args, opt),
           watched(watch, opt.get('manual_seed') is not None) if training else nullcontext(),
-          training_shown() if training else testing_shown(args.opt), _arguments([sys.argv[0], *argv])):
+          _building(pipeline, built), training_shown() if training else testing_shown(args.opt),
+          _arguments([sys.argv[0], *argv])):
         try:
             getattr(pipeline, f'{command}_pipeline')(os.getcwd())
             code = watch.code if watch.signum is not None else 0
@@ -202,7 +215,22 @@ def _run(command: str, argv: list[str]) -> int:
     # not after an error in one process: the others may be waiting for it
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
+    if training and not code and isinstance(built[0], UnlearnModel) and built[0].opt['rank'] == 0:
+        end(finish(built[0], args.opt, named_method(args.opt, args.force_yml), time.perf_counter() - begin))
     return code
+
+
+@contextmanager
+def _building(pipeline: Any, built: list) -> Iterator[None]:
+    """Collect the model that BasicSR builds, which knows what came of the run."""
+    build = pipeline.build_model
+
+    def build_model(opt: dict) -> Any:
+        built.append(build(opt))
+        return built[-1]
+
+    with rebound(pipeline, 'build_model', build_model):
+        yield
 
 
 def _check_launcher(launcher: str) -> None:

@@ -1,4 +1,4 @@
-"""Scores of several networks on one data set, side by side with the untouched input, and what they say in words."""
+"""Scores of several networks on one data set, side by side with the untouched input."""
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,12 +12,6 @@ from basicsr_unlearn.errors import DataError, TrainingError
 from basicsr_unlearn.image_scores import image_scores
 from basicsr_unlearn.models.tracking import to_image
 from basicsr_unlearn.unlearning.images import degraded_as_output
-
-# Within these a set counts as forgotten, as kept, or as only slightly worse in the verdict; all in dB of PSNR. Our
-# choice: wider than the project's targets on its benchmark, since the demo judges on a handful of images.
-FORGET_TOLERANCE = 0.3
-RETAIN_TOLERANCE = 0.15
-SLIGHT_LOSS = 0.5
 
 
 @dataclass
@@ -84,62 +78,6 @@ def evaluate(nets: Mapping[str, nn.Module], dataset: Dataset, metrics: Mapping[s
         if on_image:
             on_image(name)
     return result
-
-
-def verdict(datasets: Mapping[str, dict]) -> tuple[str, str]:
-    """What the numbers say, as a headline and as one sentence with the numbers.
-
-    Args:
-        datasets: name -> {'role': 'forget' | 'retain', 'psnr': {column: dB}}, columns identity, original, unlearned
-            and, where there is one, retrained, which is then what forgetting is held against; otherwise the identity.
-    """
-    headlines, details = [], []
-    for name, entry in datasets.items():
-        if entry['role'] == 'forget':
-            state, detail = _forget_verdict(name, entry['psnr'])
-            headlines.append(f'{_capital(name)} is {state}.')
-            details.append(detail)
-    losses = {name: retain_loss(entry['psnr']) for name, entry in datasets.items() if entry['role'] == 'retain'}
-    for state, worse_than, up_to in (('damaged', SLIGHT_LOSS, float('inf')),
-                                     ('slightly worse', RETAIN_TOLERANCE, SLIGHT_LOSS),
-                                     ('kept', -float('inf'), RETAIN_TOLERANCE)):
-        names = [name for name, loss in losses.items() if worse_than < loss <= up_to]
-        if names:
-            headlines.append(f'{_capital(_listed(names))} {"is" if len(names) == 1 else "are"} {state}.')
-    if losses:
-        details.append('against the original network, ' + _listed(
-            [f'{name} {"loses" if loss >= 0 else "gains"} {abs(loss):.2f} dB' for name, loss in losses.items()]))
-    return ' '.join(headlines), _capital('; '.join(details)) + '.'
-
-
-def forget_gap(psnr: Mapping[str, float]) -> float:
-    """PSNR of the unlearned network above the retrained one's, or above the identity baseline without one, in dB."""
-    return psnr['unlearned'] - psnr.get('retrained', psnr['identity'])
-
-
-def retain_loss(psnr: Mapping[str, float]) -> float:
-    """PSNR that the unlearned network has lost against the original, in dB; negative if it has gained."""
-    return psnr['original'] - psnr['unlearned']
-
-
-def _forget_verdict(name: str, psnr: Mapping[str, float]) -> tuple[str, str]:
-    gap = forget_gap(psnr)
-    state = 'over-forgotten' if gap < -FORGET_TOLERANCE else 'forgotten'
-    if gap > FORGET_TOLERANCE:
-        fallen = psnr['original'] - psnr['unlearned']
-        state = 'only partly forgotten' if fallen > FORGET_TOLERANCE else 'not forgotten'
-    reference = 'the retrained network has' if 'retrained' in psnr else 'the untouched input scores'
-    value = psnr.get('retrained', psnr['identity'])
-    return state, (f'{name} went from {psnr["original"]:.2f} to {psnr["unlearned"]:.2f} dB, where {reference} '
-                   f'{value:.2f}')
-
-
-def _listed(parts: list[str]) -> str:
-    return parts[0] if len(parts) == 1 else f'{", ".join(parts[:-1])} and {parts[-1]}'
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
 
 
 def free_name(name: str, taken: Collection[str]) -> str:

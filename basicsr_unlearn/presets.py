@@ -8,6 +8,7 @@ A preset file has
     train: the parts; each key with its source in a comment
 """
 import difflib
+from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ FOLDER = Path(__file__).parent / 'methods'
 PARTS = ('forget_opt', 'retain_opt', 'adversarial_opt', 'anchor_opt', 'mask_opt', 'edit_opt', 'proxy_opt', 'phases',
          'dual_opt', 'conflict_opt', 'stop_opt', 'optim_g', 'forget_step', 'grad_clip',
          'evidence_batches')  # what makes a method
+# of these, a person may choose others for the same method
+OPTIMIZATION = ('optim_g', 'forget_step', 'grad_clip', 'evidence_batches')
 MEANT = {'published': 'accurate_forgetting'}  # a word that people use -> the name of the method
 
 
@@ -87,3 +90,19 @@ def _merged(preset: dict, beside: dict) -> dict:
         else:
             merged[key] = _merged(there, value) if same_part else deepcopy(value)
     return merged
+
+
+def method_of(train: Mapping[str, Any]) -> str | None:
+    """The preset whose parts a block `train` spells out, whatever its optimizer; None where none fits."""
+    own = {key: block for key, block in train.items() if key in PARTS and key not in OPTIMIZATION and block}
+    for name in method_names():
+        parts = {key: block for key, block in read_method(name)['train'].items() if key not in OPTIMIZATION}
+        if own.keys() == parts.keys() and all(_says(own[key], parts[key]) for key in parts):
+            return name
+    return None
+
+
+def _says(own: Any, preset: Any) -> bool:
+    if isinstance(preset, dict):
+        return isinstance(own, Mapping) and all(key in own and _says(own[key], value) for key, value in preset.items())
+    return own == preset

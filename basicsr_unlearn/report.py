@@ -1,12 +1,21 @@
-"""The demo's report: one HTML file with its pictures and curves inside, for screen, phone and paper."""
-import re
+"""The report of an unlearning run: one HTML file with its pictures and curves inside, for screen, phone and paper."""
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 
 from basicsr_unlearn.charts import Line, line_chart, ticks
 from basicsr_unlearn.drawing import duration, fill, in_order, label, picture, strip_figure
-from basicsr_unlearn.evaluate import FORGET_TOLERANCE, RETAIN_TOLERANCE, Strip, forget_gap, retain_loss
+from basicsr_unlearn.evaluate import Strip
+from basicsr_unlearn.proof.judgement import (
+    FORGET_TOLERANCE,
+    RETAIN_TOLERANCE,
+    Yardstick,
+    forget_gap,
+    has_skill,
+    references,
+    retain_loss,
+)
+from basicsr_unlearn.run_record import yardstick_of_record
 
 MEANINGS = {'unlearned': 'unlearned: the network after', 'original': 'original: the network before',
             'retrained': 'retrained: trained from scratch without the forget set',
@@ -14,37 +23,65 @@ MEANINGS = {'unlearned': 'unlearned: the network after', 'original': 'original: 
 ROLES = {'forget': 'to forget', 'retain': 'to keep'}
 
 
-def write_report(path: str | Path, summary: Mapping, strips: Mapping[str, Sequence[Strip]],
-                 curves: Mapping[str, Sequence[tuple[int, float]]]) -> None:
+def write_report(path: str | Path, record: Mapping, strips: Mapping[str, Sequence[Strip]], option_file: str,
+                 option_text: str, sections: str = '') -> None:
     """Write the report.
 
     Args:
         path: the .html file.
-        summary: what summary.json holds, see `basicsr_unlearn.demo.summarise`.
+        record: of the run, see `basicsr_unlearn.run_record`.
         strips: before/after pictures by data set.
-        curves: (iteration, PSNR in dB) of the unlearned network by data set; a set without points gets no chart.
+        option_file, option_text: its name and what it says.
+        sections: HTML of further sections, put below the first.
     """
+    page = _Page(record)
     fill(path, Path(__file__).parent / 'report.html',
-         title=escape(f'{summary["headline"]} {summary["name"]}'), top=_top(summary, strips),
-         standing=_standing(summary['datasets']), strips=_strips(summary['datasets'], strips),
-         curves=_curves(summary['datasets'], curves), table=_table(summary['datasets']), method=_method(summary))
+         title=escape(f'{record["headline"][0]} {record["name"]}'), top=_top(page, strips, option_file),
+         standing=_standing(page), sections=sections, strips=_strips(record['datasets'], strips), curves=_curves(page),
+         table=_table(page), method=_method(page, option_file, option_text))
 
 
-def _top(summary: Mapping, strips: Mapping[str, Sequence[Strip]]) -> str:
-    facts = (('option file', Path(summary['option_file']).name), ('iterations', f'{summary["iterations"]:,}'),
-             ('unlearning', duration(summary['seconds_training'])), ('in all', duration(summary['seconds'])))
+class _Page:
+    """A record, and the scores of the metric that it is judged by."""
+
+    def __init__(self, record: Mapping):
+        self.record, self.datasets = record, record['datasets']
+        self.metric, self.yardstick = yardstick_of_record(record)
+        self.judged = {name: entry['scores'][self.metric] for name, entry in self.datasets.items()
+                       if {'identity', 'original', 'unlearned'} <= entry['scores'].get(self.metric, {}).keys()}
+
+    def shown(self, value: float) -> str:
+        return f'{value:.{self.digits}f}'
+
+    @property
+    def digits(self) -> int:
+        return 2 if self.yardstick.unit == 'dB' else 4
+
+    @property
+    def unit(self) -> str:
+        return f' {self.yardstick.unit}' if self.yardstick.unit else ''
+
+
+def _top(page: _Page, strips: Mapping[str, Sequence[Strip]], option_file: str) -> str:
+    record = page.record
+    facts = (('method', record['method']), ('option file', Path(option_file).name), ('steps', f'{record["steps"]:,}'),
+             ('ended by', record['ended_by']), ('in', duration(record['seconds'])))
     items = ''.join(f'<li>{escape(key)} <b>{escape(value)}</b></li>' for key, value in facts)
     pairs = [(name, strip) for name, of_set in strips.items() for strip in of_set
-             if summary['datasets'][name]['role'] == 'forget']
-    compare = _compare(*max(pairs, key=lambda pair: _fall(pair[1]))) if pairs else ''
-    headline = ' '.join(f'<span>{escape(sentence)}</span>' for sentence in re.split(r'(?<=\.) ', summary['headline']))
+             if record['datasets'][name]['role'] == 'forget']
+    compare = _compare(*max(pairs, key=lambda pair: _fall(pair[1], page))) if pairs else ''
+    headline = ' '.join(f'<span>{escape(sentence)}</span>' for sentence in record['headline'])
+    cause = f'<p class="lede"><b>Likely cause.</b> {escape(record["likely_cause"])}</p>' if record['likely_cause'] \
+        else ''
     return (f'<header class="top{"" if pairs else " alone"}"><div><h1>{headline}</h1>'
-            f'<p class="lede">{escape(summary["verdict"])}</p><ul class="facts">{items}</ul></div>{compare}</header>')
+            f'<p class="lede">{escape(record["verdict"])}</p>{cause}<ul class="facts">{items}</ul></div>{compare}'
+            '</header>')
 
 
-def _fall(strip: Strip) -> float:
-    """How much restoration was lost on an image, in dB."""
-    return strip.scores['original']['psnr'] - strip.scores['unlearned']['psnr']
+def _fall(strip: Strip, page: _Page) -> float:
+    """How much restoration was lost on an image."""
+    before, after = (strip.scores[column].get(page.metric, 0.0) for column in ('original', 'unlearned'))
+    return page.yardstick.gain(before, after)
 
 
 def _compare(name: str, strip: Strip) -> str:
@@ -57,9 +94,11 @@ def _compare(name: str, strip: Strip) -> str:
             f'<figcaption>{escape(name)}: the same input through the network before and after.</figcaption></figure>')
 
 
-def _standing(datasets: Mapping[str, Mapping]) -> str:
-    """One row per data set: all networks on one axis of PSNR."""
-    values = [value for entry in datasets.values() for value in entry['psnr'].values()]
+def _standing(page: _Page) -> str:
+    """One row per data set: all networks on one axis of the metric that judges."""
+    if not page.judged:
+        return ''
+    values = [value for scores in page.judged.values() for value in scores.values()]
     scale = ticks(min(values), max(values))
     low, high = min(scale[0], min(values)), max(scale[-1], max(values))
 
@@ -67,35 +106,41 @@ def _standing(datasets: Mapping[str, Mapping]) -> str:
         return f'{100 * (value - low) / (high - low):.2f}%'
 
     rows = []
-    for name, entry in datasets.items():
-        psnr, role = entry['psnr'], entry['role']
-        move = sorted((psnr['original'], psnr['unlearned']))
+    for name, scores in page.judged.items():
+        role = page.datasets[name]['role']
+        move = sorted((scores['original'], scores['unlearned']))
         marks = f'<i class="move" style="--x:{at(move[0])};--w:{100 * (move[1] - move[0]) / (high - low):.2f}%"></i>'
-        marks += ''.join(f'<i class="{column}" style="--x:{at(psnr[column])}"></i>'
-                         for column in ('identity', 'original', 'retrained', 'unlearned') if column in psnr)
-        spoken = ', '.join(f'{column} {value:.2f} dB' for column, value in psnr.items())
+        marks += ''.join(f'<i class="{column}" style="--x:{at(scores[column])}"></i>'
+                         for column in ('identity', 'original', 'retrained', 'unlearned') if column in scores)
+        spoken = ', '.join(f'{column} {page.shown(value)}{page.unit}' for column, value in scores.items())
         rows.append(f'<div class="row {role}"><div class="name">{escape(name)}<small class="role">{ROLES[role]}</small>'
                     f'</div><div class="track" role="img" aria-label="{escape(spoken)}">{marks}</div>'
-                    f'<div class="end"><div class="big">{psnr["unlearned"]:.2f} <small>dB, was {psnr["original"]:.2f}'
-                    f'</small></div><div class="muted">{escape(_difference(entry))}</div></div></div>')
+                    f'<div class="end"><div class="big">{page.shown(scores["unlearned"])} <small>{page.unit.strip()}'
+                    f'{"," if page.unit else ""} was {page.shown(scores["original"])}</small></div>'
+                    f'<div class="muted">{escape(_difference(role, scores, page.yardstick))}</div></div></div>')
     axis = ''.join(f'<span style="--x:{at(tick)}">{tick:g}</span>' for tick in scale[:-1])
-    axis += f'<span style="--x:{at(scale[-1])}">{scale[-1]:g} dB</span>'
-    used = [column for column in MEANINGS if any(column in entry['psnr'] for entry in datasets.values())]
+    axis += f'<span style="--x:{at(scale[-1])}">{scale[-1]:g}{page.unit}</span>'
+    used = [column for column in MEANINGS if any(column in scores for scores in page.judged.values())]
     key = ''.join(f'<li><i class="{column}"></i>{MEANINGS[column]}</li>' for column in used)
     return (f'<section><h2>Where every network stands</h2><ul class="key">{key}</ul>{"".join(rows)}'
             f'<div class="row scale"><div></div><div class="axis" aria-hidden="true">{axis}</div><div></div></div>'
-            '<p class="muted">PSNR against the ground truth, mean over the images of a data set. Forgetting has '
-            f'succeeded where the dot sits {"in the ring" if "retrained" in used else "on the dotted mark"}, keeping '
-            'where it sits on the bar.</p></section>')
+            f'<p class="muted">{escape(page.yardstick.name)} against the ground truth, mean over the images of a data '
+            'set. The outputs are a retrained network\u2019s where the dot sits '
+            f'{"in the ring" if "retrained" in used else "on the dotted mark"}; a skill is kept where the dot sits on '
+            'the bar. Outputs do not show what still sleeps in the weights.</p></section>')
 
 
-def _difference(entry: Mapping) -> str:
-    if entry['role'] == 'retain':
-        loss = retain_loss(entry['psnr'])
-        return f'{abs(loss):.2f} dB {"lost" if loss >= 0 else "gained"}'
-    gap = forget_gap(entry['psnr'])
-    reference = 'retrained' if 'retrained' in entry['psnr'] else 'the input'
-    return f'{abs(gap):.2f} dB {"above" if gap >= 0 else "below"} {reference}'
+def _difference(role: str, scores: Mapping[str, float], yardstick: Yardstick) -> str:
+    digits = 2 if yardstick.unit == 'dB' else 4
+    if role == 'retain':
+        loss = retain_loss(scores, yardstick)
+        return f'{yardstick.shown(abs(loss))} {"lost" if loss >= 0 else "gained"}'
+    if not has_skill(scores['original'], scores['identity'], yardstick):
+        return 'the original has no such skill'
+    gap = forget_gap(scores, yardstick)
+    against = 'the input' if references(scores, yardstick) == ['identity'] else 'retrained'
+    unit = f' {yardstick.unit}' if yardstick.unit else ''
+    return f'{abs(gap):.{digits}f}{unit} {"better than" if gap >= 0 else "worse than"} {against}'
 
 
 def _strips(datasets: Mapping[str, Mapping], strips: Mapping[str, Sequence[Strip]]) -> str:
@@ -111,58 +156,69 @@ def _strips(datasets: Mapping[str, Mapping], strips: Mapping[str, Sequence[Strip
     return ''.join(parts)
 
 
-def _curves(datasets: Mapping[str, Mapping], curves: Mapping[str, Sequence[tuple[int, float]]]) -> str:
-    charts = ''.join(f'<figure class="{entry["role"]}"><h3>{escape(name)}, <span class="role">{ROLES[entry["role"]]}'
-                     f'</span></h3>{_chart(name, curves[name], entry["psnr"])}</figure>'
-                     for name, entry in datasets.items() if curves.get(name))
+def _curves(page: _Page) -> str:
+    curves = {name: [(step, values[page.metric]) for step, values in page.record['curves'].get(name, ())
+                     if page.metric in values] for name in page.judged}
+    charts = ''.join(f'<figure class="{page.datasets[name]["role"]}"><h3>{escape(name)}, <span class="role">'
+                     f'{ROLES[page.datasets[name]["role"]]}</span></h3>{_chart(name, points, page)}</figure>'
+                     for name, points in curves.items() if points)
     if not charts:
         return ''
-    return ('<section><h2>On the way there</h2><p class="muted">PSNR in dB over the iterations of unlearning, with the '
-            f'other networks as reference lines.</p><div class="charts">{charts}</div></section>')
+    return (f'<section><h2>On the way there</h2><p class="muted">{escape(page.yardstick.name)} over the steps of '
+            'unlearning, with the other networks as reference lines.</p>'
+            f'<div class="charts">{charts}</div></section>')
 
 
-def _chart(name: str, points: Sequence[tuple[int, float]], psnr: Mapping[str, float]) -> str:
-    references = {column: psnr[column] for column in ('original', 'identity', 'retrained') if column in psnr}
+def _chart(name: str, points: Sequence[tuple[int, float]], page: _Page) -> str:
+    scores = page.judged[name]
+    lines = {column: scores[column] for column in ('original', 'identity', 'retrained') if column in scores}
     (first, start), (last, end) = points[0], points[-1]
-    return line_chart([Line('unlearned', 'unlearned', points)], references,
-                      f'{name}: from {start:.2f} dB at iteration {first} to {end:.2f} dB at iteration {last}',
-                      'iteration', [first, last] if last > first else [first])
+    return line_chart([Line('unlearned', 'unlearned', points)], lines,
+                      f'{name}: from {page.shown(start)}{page.unit} at step {first} to {page.shown(end)}{page.unit} at '
+                      f'step {last}', 'step', [first, last] if last > first else [first])
 
 
-def _table(datasets: Mapping[str, Mapping]) -> str:
-    columns = in_order(column for entry in datasets.values() for column in entry['psnr'])
-    metrics = [key for key, value in next(iter(datasets.values())).items() if isinstance(value, Mapping)]
+def _table(page: _Page) -> str:
+    metrics = list(dict.fromkeys(metric for entry in page.datasets.values() for metric in entry['scores']))
+    columns = in_order(column for entry in page.datasets.values() for by in entry['scores'].values() for column in by)
+    head = ''.join(f'<th scope="col">{label(column)}</th>' for column in columns)
     groups = []
     for metric in metrics:
-        is_psnr = metric == 'psnr'
-        head = ''.join(f'<th scope="col">{label(column)}</th>' for column in columns)
-        unit = ' in dB' if is_psnr else ''
-        rows = [f'<tr class="head"><th scope="rowgroup">{escape(metric.upper())}{unit}</th>{head}'
-                f'<th>{"Difference" if is_psnr else ""}</th></tr>']
-        for name, entry in datasets.items():
+        judges = metric == page.metric
+        digits = page.digits if judges else 2 if 'psnr' in metric else 4
+        name_of_judge = f'{page.yardstick.name} in {page.yardstick.unit}' if page.unit else page.yardstick.name
+        title = name_of_judge if judges else metric.upper()
+        rows = [f'<tr class="head"><th scope="rowgroup">{escape(title)}</th>{head}'
+                f'<th>{"Difference" if judges else ""}</th></tr>']
+        for name, entry in page.datasets.items():
+            scores = entry['scores'].get(metric)
+            if not scores:
+                continue
             cells = ''.join(f'<td{" class=now" if column == "unlearned" else ""}>'
-                            f'{format(entry[metric][column], ".2f" if is_psnr else ".4f")}</td>' for column in columns)
+                            f'{f"{scores[column]:.{digits}f}" if column in scores else "–"}</td>' for column in columns)
+            note = _difference(entry['role'], scores, page.yardstick) if judges and name in page.judged else ''
             rows.append(f'<tr class="{entry["role"]}"><th scope="row">{escape(name)} <span class="role">'
-                        f'{ROLES[entry["role"]]}</span></th>{cells}<td>'
-                        f'{escape(_difference(entry)) if is_psnr else ""}</td></tr>')
+                        f'{ROLES[entry["role"]]}</span></th>{cells}<td>{escape(note)}</td></tr>')
         groups.append(f'<tbody>{"".join(rows)}</tbody>')
+    if not groups:
+        return ''
     return f'<section><h2>All numbers</h2><div class="scroll"><table>{"".join(groups)}</table></div></section>'
 
 
-def _method(summary: Mapping) -> str:
+def _method(page: _Page, option_file: str, option_text: str) -> str:
+    record = page.record
     rows = ''.join(f'<tr><th scope="row">{escape(key)}</th><td>{escape(str(value))}</td></tr>'
-                   for key, value in summary['settings'].items())
-    counts = ', '.join(f'{name} {entry["images"]}' for name, entry in summary['datasets'].items())
-    versions = ', '.join(f'{name} {version}' for name, version in summary['versions'].items())
+                   for key, value in record['settings'].items())
+    networks = ''.join(f'<tr><th scope="row">{escape(name)}</th><td>{escape(file["path"])}<br><small>SHA-256 '
+                       f'{file["sha256"]}</small></td></tr>' for name, file in record['networks'].items())
+    counts = ', '.join(f'{name} {entry["images"]}' for name, entry in page.datasets.items())
+    versions = ', '.join(f'{name} {version}' for name, version in record['versions'].items())
+    limits = (f' An output counts as that of its reference within {FORGET_TOLERANCE} dB, a skill as kept within '
+              f'{RETAIN_TOLERANCE} dB of the original.' if page.unit else '')
     return ('<section><h2>How it was done</h2>'
-            f'<p>{escape(summary["method"])}, run by the option file {escape(summary["option_file"])} through '
-            'BasicSR’s training loop.</p>'
-            f'<div class="scroll"><table class="settings"><tbody>{rows}</tbody></table></div>'
-            '<p style="margin-top:1.2rem">Scores are BasicSR’s metrics on 8-bit images against the ground truth, as in '
-            f'its validation, averaged over the images of each data set ({escape(counts)}). A set counts as '
-            f'forgotten within {FORGET_TOLERANCE} dB of the retrained network, or of the untouched input where there '
-            f'is none, and as kept within {RETAIN_TOLERANCE} dB of the original. Computed with {escape(versions)} in '
-            f'{escape(duration(summary["seconds"]))}, of which {escape(duration(summary["seconds_training"]))} '
-            'unlearning.</p>'
-            f'<details><summary>The option file</summary><pre>{escape(summary["option_text"])}</pre></details>'
-            '</section>')
+            f'<p>{escape(record["method"])}, by the option file {escape(option_file)}.</p>'
+            f'<div class="scroll"><table class="settings"><tbody>{rows}{networks}</tbody></table></div>'
+            '<p style="margin-top:1.2rem">Scores are those of the last validation, on 8-bit images against the ground '
+            f'truth, in the mean over the images of each data set ({escape(counts)}).{limits} Computed with '
+            f'{escape(versions)} on {escape(record["device"])} in {escape(duration(record["seconds"]))}.</p>'
+            f'<details><summary>The option file</summary><pre>{escape(option_text)}</pre></details></section>')

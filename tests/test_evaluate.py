@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from basicsr_unlearn.errors import DataError, TrainingError
-from basicsr_unlearn.evaluate import evaluate, verdict
+from basicsr_unlearn.evaluate import evaluate
 
 METRICS = {'psnr': {'type': 'calculate_psnr', 'crop_border': 0}, 'ssim': {'type': 'calculate_ssim', 'crop_border': 0}}
 
@@ -76,35 +76,3 @@ def test_images_of_one_name_are_all_counted():
 def test_what_cannot_be_scored_is_refused(net, items, error, words):
     with pytest.raises(error, match=words):
         evaluate({'original': net}, items, METRICS)
-
-
-def entry(role: str, **psnr: float) -> dict:
-    return {'role': role, 'psnr': {'identity': 11.0, **psnr}}
-
-
-@pytest.mark.parametrize('unlearned, retrained, words', [
-    (11.2, 11.0, 'is forgotten'),
-    (11.2, None, 'is forgotten'),
-    (13.0, 11.0, 'is only partly forgotten'),
-    (21.5, 11.0, 'is not forgotten'),
-    (4.5, 11.0, 'is over-forgotten'),
-    (4.5, None, 'is over-forgotten'),
-    (9.1, 9.0, 'is forgotten'),  # a retrained network below the untouched input is still what counts
-])
-def test_verdict_on_the_forget_set(unlearned, retrained, words):
-    psnr = {'original': 21.6, 'unlearned': unlearned, **({} if retrained is None else {'retrained': retrained})}
-    headline, sentence = verdict({'haze': entry('forget', **psnr)})
-    assert headline == f'Haze {words}.'
-    assert f'from 21.60 to {unlearned:.2f} dB' in sentence
-    assert ('the untouched input scores 11.00' if retrained is None else f'retrained network has {retrained:.2f}'
-            ) in sentence
-
-
-def test_verdict_on_the_retain_sets():
-    headline, sentence = verdict({
-        'haze': entry('forget', original=21.6, unlearned=11.1, retrained=11.0),
-        'rain': entry('retain', original=28.9, unlearned=28.85),
-        'noise': entry('retain', original=28.0, unlearned=28.1),
-        'blur': entry('retain', original=27.0, unlearned=26.7), 'snow': entry('retain', original=27.0, unlearned=20.0)})
-    assert headline == 'Haze is forgotten. Snow is damaged. Blur is slightly worse. Rain and noise are kept.'
-    assert 'rain loses 0.05 dB, noise gains 0.10 dB, blur loses 0.30 dB and snow loses 7.00 dB' in sentence

@@ -13,7 +13,7 @@ from basicsr_unlearn.errors import OptionError
 from basicsr_unlearn.methods import ADVICE
 from basicsr_unlearn.option_text import option_text
 from basicsr_unlearn.options import check_options, load_option_file
-from basicsr_unlearn.presets import FOLDER, PARTS, expand_method, method_names, read_method
+from basicsr_unlearn.presets import FOLDER, PARTS, expand_method, method_names, method_of, read_method
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 OPTION_FILES = [path for path in sorted((REPOSITORY / 'options').glob('*.yml'))
@@ -302,3 +302,11 @@ def test_show_prints_a_method_with_its_file_source_needs_and_cost(name, capsys):
 def test_show_of_nothing_is_one_sentence(arguments, sentence, capsys):
     assert cli.main(['show', *arguments]) == 2
     assert f'Error: {sentence}' in capsys.readouterr().err
+
+
+def test_a_file_that_spells_a_method_out_is_known_by_its_name():
+    for name in ('calibrated', 'accurate_forgetting', 'deep'):
+        train = expand_method({'train': {'method': name, 'total_iter': 5, 'optim_g': {'lr': 1.0}}})['train']
+        assert method_of(train) == name
+    assert method_of({**train, 'forget_opt': {'type': 'GradientAscentLoss'}}) is None
+    assert method_of(load_option_file('options/unlearn_haze_calibrated.yml')['train']) == 'calibrated'

@@ -16,12 +16,12 @@ from basicsr_unlearn.auditing.plan import read_audit
 from basicsr_unlearn.auditing.schema import SCHEMA
 from basicsr_unlearn.auditing.text import markdown, summary
 from basicsr_unlearn.auditing.verdict import verdict
-from basicsr_unlearn.demo import PACKAGES
 from basicsr_unlearn.entry import BAD_INPUT, INTERRUPTED, Parser, guarded
 from basicsr_unlearn.errors import DataError, OptionError
 from basicsr_unlearn.evaluate import Strip
 from basicsr_unlearn.files import write_json, write_text
 from basicsr_unlearn.models.tracking import to_image
+from basicsr_unlearn.run_record import PACKAGES
 from basicsr_unlearn.unlearning.images import degraded_as_output
 from basicsr_unlearn.version import __version__
 

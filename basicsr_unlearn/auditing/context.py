@@ -20,11 +20,11 @@ from basicsr_unlearn.auditing.kept import UNREADABLE, Kept
 from basicsr_unlearn.auditing.plan import RESULTS, Audit
 from basicsr_unlearn.auditing.scoring import LOSSES, losses_of
 from basicsr_unlearn.checkpoint import resolve_checkpoint
-from basicsr_unlearn.demo import load_network
 from basicsr_unlearn.errors import DataError, OptionError, TrainingError, UnlearnError
 from basicsr_unlearn.evaluate import free_name
 from basicsr_unlearn.image_scores import image_scores
 from basicsr_unlearn.models.tracking import to_image
+from basicsr_unlearn.networks import load_network
 from basicsr_unlearn.tiling import DEFAULT_OVERLAP, Tiled
 from basicsr_unlearn.unlearning.images import degraded_as_output
 from basicsr_unlearn.version import __version__

@@ -12,7 +12,7 @@ from basicsr_unlearn.audit.weights import Movement, weight_movement
 from basicsr_unlearn.auditing.context import Context, digest_of
 from basicsr_unlearn.auditing.quality_measurement import interval
 from basicsr_unlearn.auditing.registry import SkippedError, measurement
-from basicsr_unlearn.demo import STOPPED
+from basicsr_unlearn.run_record import STOPPED
 from basicsr_unlearn.unlearning.attacks import attack_settings
 from basicsr_unlearn.unlearning.features import named_stages
 

@@ -115,6 +115,7 @@ class Checkpointing:
             'original_path': self.original_path, 'original_key': self.original_key,
             'original_digest': self.original_digest, 'manual_seed': self.opt['manual_seed'],
             'ema': self.ema_decay > 0, 'references': self.references, 'references_of': self.references_of(),
+            'history': self.history, 'counts': self.counts,
             'stop_rule': self.stop_rule.state_dict() if self.stop_rule else None,
             'grad_cosine': float(self.grad_cosine), 'dual_weight': self.dual.value if self.dual else None,
             'losses': {term: loss.state_dict() for term, loss in self.losses.items()}}
@@ -150,6 +151,9 @@ class Checkpointing:
             loss.load_state_dict(state['losses'].get(term, {}), strict=False)
         if state.get('references_of', self.references_of()) == self.references_of():  # else measured anew
             self.references = state['references']
+        self.history = {name: [(step, values) for step, values in points]
+                        for name, points in state.get('history', {}).items()}
+        self.counts = state.get('counts', {})
         self.grad_cosine = torch.tensor(state['grad_cosine'], device=self.device)
         self.iteration = resume_state['iter']
         if self.opt['manual_seed'] != state['manual_seed']:

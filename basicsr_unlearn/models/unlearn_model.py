@@ -102,6 +102,13 @@ class UnlearnModel(ValidationTracking, Stopping, Checkpointing, Preparing, SRMod
         """The terms of the objective by name."""
         return [*self.losses, *(['anchor'] if self.anchors is not None else [])]
 
+    @property
+    def streams_trained(self) -> set[str]:
+        """The streams of the training data that the objective looks at."""
+        streams = {stream for stream in STREAMS if stream in self.losses}
+        return streams | ({getattr(self.losses['adversarial'], 'source', 'retain')} & set(STREAMS)
+                          if 'adversarial' in self.losses else set())
+
     def _frozen_copy(self) -> torch.nn.Module:
         """A copy of the network that never trains."""
         return deepcopy(self.get_bare_model(self.net_g)).eval().requires_grad_(False)

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 
 from basicsr_unlearn.data.degraded_image_dataset import DegradedImageDataset
 from basicsr_unlearn.data.paired_restoration_dataset import PairedRestorationDataset
-from basicsr_unlearn.demo import load_network
 from basicsr_unlearn.evaluate import evaluate
+from basicsr_unlearn.networks import load_network
 from basicsr_unlearn.options import load_option_file
 from basicsr_unlearn.unlearning.parts import Evidence
 from basicsr_unlearn.unlearning.relearning import relearn
