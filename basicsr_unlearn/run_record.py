@@ -100,7 +100,7 @@ def _cause(model: UnlearnModel, found: RunVerdict, datasets: Mapping[str, Mappin
         ascent=forget.get('type') == 'GradientAscentLoss' and (forget.get('bound') or 'none') == 'none',
         held_to=None if holder is None else holder.get('target') or default,
         stop_rule_met=None if model.stop_rule is None else model.stop_rule.met(model.iteration),
-        scaled=bool(train.get('rate_opt'))), yardstick)
+        scaled=train['optim_g'].get('lr') == 'auto'), yardstick)
 
 
 def _file(path: str) -> dict[str, str]:
