@@ -3,7 +3,7 @@ from collections.abc import Mapping, Sequence
 
 from basicsr_unlearn.proof.judgement import Yardstick, forget_gap, has_skill, retain_loss
 
-COLUMNS = ('identity', 'original', 'unlearned', 'retrained')
+COLUMNS = ('identity', 'original', 'unlearned', 'network', 'retrained')  # network: one that is tested
 NAME, CELL = 16, 11  # widths in characters, of the longest name of a data set and of a column
 
 
@@ -11,8 +11,8 @@ def score_table(datasets: Mapping[str, Mapping], judged: Mapping[str, Yardstick]
     """A block of rows for each metric, a row for each data set, a column for each network.
 
     Args:
-        datasets: name -> `role` and `scores`, metric -> column -> value; the columns are those of judgement.py, a test
-            may have other networks.
+        datasets: name -> `role` and `scores`, metric -> column -> value; the columns are those of judgement.py, and
+            `network` in place of `unlearned` for a network that is tested.
         judged: the metric that forgetting is judged by, with its yardstick: its rows say what was forgotten and lost.
     """
     metrics = list(dict.fromkeys(metric for entry in datasets.values() for metric in entry['scores']))
@@ -43,7 +43,8 @@ def columns_of(scores: Sequence[Mapping[str, float]]) -> list[str]:
 
 def difference(role: str, scores: Mapping[str, float], yardstick: Yardstick) -> str:
     """What was forgotten or lost, in a few words; '' where that cannot be said."""
-    if not {'identity', 'original', 'unlearned'} <= scores.keys():
+    scores = {'unlearned': scores.get('network'), **scores}
+    if not {'identity', 'original'} <= scores.keys() or scores['unlearned'] is None:
         return ''
     digits = 2 if yardstick.unit == 'dB' else 4
     if role == 'forget':

@@ -13,11 +13,12 @@ from tqdm import tqdm
 
 from basicsr_unlearn.compat import rebound
 from basicsr_unlearn.files import write_json
+from basicsr_unlearn.models.tracking import judged_by
+from basicsr_unlearn.score_table import score_table
 from basicsr_unlearn.terminal import basicsr_shown, python_warnings_logged, say, short, show_log, wants_log, wrapped
 from basicsr_unlearn.version import __version__
 
-COLUMNS = {'identity': 'identity', 'original': 'original', 'network': 'this network', 'retrained': 'retrained'}
-CELL, ROLE = 13, 8  # columns of the terminal
+COLUMNS = ('identity', 'original', 'network', 'retrained')
 PACKAGES = ('basicsr', 'torch', 'numpy')
 FILE = 'scores.json'
 
@@ -71,7 +72,7 @@ class WatchedTest:
             def validation(dataloader, *args, **kwargs) -> None:
                 validate(dataloader, *args, **kwargs)
                 name = dataloader.dataset.opt['name']
-                self.sets[name] = {'role': dataloader.dataset.opt.get('role'), 'images': len(dataloader),
+                self.sets[name] = {'role': dataloader.dataset.opt.get('role') or 'retain', 'images': len(dataloader),
                                    'scores': by_metric(model, name)}
 
             model.feed_data, model.validation = feed_data, validation
@@ -100,48 +101,16 @@ class WatchedTest:
         start = path.get('pretrain_network_g')
         say(wrapped(f'{self.opt["network_g"]["type"]} {f"from {start}" if start else "without a checkpoint"}, on '
                     f'{self.images} images'))
-        say(table(self.sets, self.opt['val'].get('metrics') or {}))
-        say('')
-        for label, where in (('scores', folder / FILE), ('pictures', pictures), ('log', path['log'])):
+        metric, yardstick = judged_by(self.opt)
+        say(f'\n{score_table(self.sets, {metric: yardstick} if metric else {})}\n')
+        for label, where in (('Numbers', folder / FILE), ('Pictures', pictures), ('Log', path['log'])):
             if where:
-                say(wrapped(f'{label:<10}{short(where)}', 10))
+                say(f'{label + ":":<10}{short(where)}')
 
 
 def by_metric(model: Any, name: str) -> dict[str, dict[str, float]]:
     """Scores of the last validation: metric -> column -> value, columns of COLUMNS that there are."""
     columns = {**getattr(model, 'references', {}).get(name, {}),
                'network': getattr(model, 'metric_results', None) or {}}
-    metrics = [metric for metric in columns['network']]
     return {metric: {column: float(columns[column][metric]) for column in COLUMNS if metric in columns.get(column, {})}
-            for metric in metrics}
-
-
-def table(sets: Mapping[str, Mapping], metrics: Mapping[str, Mapping]) -> str:
-    """One block a metric, one row a data set, one column a network; at most 80 wide.
-
-    Args:
-        sets: data set -> {'role', 'scores': {metric: {column: value}}}.
-        metrics: as under `val: metrics:` of the option file.
-    """
-    with_roles = any(entry['role'] for entry in sets.values())
-    lines = []
-    for metric, block in metrics.items():
-        rows = {name: entry['scores'][metric] for name, entry in sets.items() if metric in entry['scores']}
-        if not rows:
-            continue
-        columns = [column for column in COLUMNS if any(column in row for row in rows.values())]
-        is_psnr = block.get('type') == 'calculate_psnr'
-        title = f'{metric.upper() if metric.islower() else metric}{", dB" * is_psnr}'
-        room = 80 - CELL * len(columns) - ROLE * with_roles
-        wide = min(max(map(len, (title, *rows))), room)
-        role = f'{"":<{ROLE * with_roles}}'
-        lines += ['', f'{title:<{wide}}{role}' + ''.join(f'{COLUMNS[column]:>{CELL}}' for column in columns)]
-        for name, row in rows.items():
-            role = f'  {sets[name]["role"] or "retain":<{ROLE - 2}}' if with_roles else ''
-            if len(name) > wide:  # on a line of its own
-                lines.append(name)
-                name = ''
-            lines.append(f'{name:<{wide}}{role}' + ''.join(
-                f'{row[column]:>{CELL}.{2 if is_psnr else 4}f}' if column in row else f'{"-":>{CELL}}'
-                for column in columns))
-    return '\n'.join(lines) or '\nNothing was scored: val.metrics is empty, or the sets have no ground truth.'
+            for metric in columns['network']}

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from basicsr_unlearn import cli
-from basicsr_unlearn.testing import table
 
 
 def test_results_go_to_the_current_directory(folder, option_file, capsys):
@@ -36,7 +35,7 @@ def test_a_test_ends_with_a_table_and_the_same_scores_as_json(folder, option_fil
     assert scores['checkpoints']['network'].endswith('base.pth') and scores['versions']['basicsr_unlearn']
     out, err = capsys.readouterr()
     row = next(line for line in out.splitlines() if line.startswith('held_out')).split()
-    assert [float(cell) for cell in row[1:]] == [round(value, 2) for value in held_out['scores']['psnr'].values()]
+    assert [float(cell) for cell in row[1:3]] == [round(value, 2) for value in held_out['scores']['psnr'].values()]
     assert 'results/tiny/scores.json' in out and 'results/tiny/visualization' in out and err == ''
     assert 'INFO' not in out and 'Testing held_out' in next(Path('results/tiny').glob('test_tiny_*.log')).read_text()
 
@@ -48,21 +47,18 @@ def test_any_model_of_basicsr_is_scored(folder, option_file, capsys):
     assert 'visualization' not in capsys.readouterr().out
 
 
-@pytest.mark.parametrize('name', ['haze', 'photographs of a harbour in the fog at dawn'])
-def test_the_table_is_aligned_and_80_wide(name):
-    row = {'identity': 11.19, 'original': 20.2, 'network': 11.1, 'retrained': 11.18}
-    part = {'role': 'retain', 'scores': {'psnr': {**row, 'network': 9.996}, 'ssim': {'identity': .5, 'network': .25}}}
-    lines = table({name: {'role': 'forget', 'scores': {'psnr': row}}, 'rain': part},
-                  {'psnr': {'type': 'calculate_psnr'}, 'ssim': {'type': 'calculate_ssim'}}).splitlines()
-    assert max(map(len, lines)) <= 80 and lines[1].startswith('PSNR, dB') and 'SSIM' in lines[-2]
-    head, *rows = (line for line in lines[1:lines.index('', 1)] if line != name)
-    for heading, cells in (('this network', ('11.10', '10.00')), ('retrained', ('11.18', '11.18'))):
-        end = head.index(heading) + len(heading)
-        assert [line[:end].split()[-1] for line in rows] == list(cells)
-    assert lines[-1].split() == ['rain', 'retain', '0.5000', '0.2500']
-
-
-def test_a_metric_that_a_set_has_not_is_a_dash():
-    sets = {'haze': {'role': None, 'scores': {'m': {'network': 1.0, 'retrained': 2.0}}},
-            'rain': {'role': None, 'scores': {'m': {'network': 1.0}}}}
-    assert table(sets, {'m': {'type': 'x'}}).splitlines()[-1].split() == ['rain', '1.0000', '-']
+def test_a_test_says_what_was_forgotten_and_lost_beside_the_original(folder, option_file, capsys, monkeypatch):
+    """Columns identity, original, network, retrained; here the network is its own original."""
+    monkeypatch.setenv('COLUMNS', '80')
+    file = Path(option_file('test', model_type='UnlearnModel'))
+    base = folder / 'base.pth'
+    file.write_text(file.read_text().replace('path: {', f'path: {{pretrain_network_original: {base}, '
+                                                        f'pretrain_network_retrained: {base}, '))
+    assert cli.main(['test', '-opt', str(file)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    head = next(line for line in lines if line.startswith('PSNR, dB'))
+    assert head.split()[2:] == ['identity', 'original', 'network', 'retrained']
+    row = next(line for line in lines if line.startswith('held_out'))
+    assert row.endswith('lost 0.00') and all(row[:head.index(word) + len(word)].split()[-1] == row.split()[2]
+                                             for word in ('original', 'network', 'retrained'))
+    assert max(map(len, (head, row))) <= 80
