@@ -191,7 +191,7 @@ def _value(text: str, entry: str) -> Any:
 def _run(command: str, argv: list[str], end: Callable[[FinishedRun], None]) -> int:
     try:
         args = build_parser(command).parse_args(argv)
-        args.opt = str(find_option_file(args.opt))
+        given, args.opt = args.opt, str(find_option_file(args.opt))
         _check_launcher(args.launcher)
         opt = read_options(args.opt, args.force_yml)
         check_options(opt, command == 'train')
@@ -216,7 +216,7 @@ def _run(command: str, argv: list[str], end: Callable[[FinishedRun], None]) -> i
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
     if training and not code and isinstance(built[0], UnlearnModel) and built[0].opt['rank'] == 0:
-        end(finish(built[0], args.opt, named_method(args.opt, args.force_yml), time.perf_counter() - begin))
+        end(finish(built[0], given, named_method(args.opt, args.force_yml), time.perf_counter() - begin))
     return code
 
 

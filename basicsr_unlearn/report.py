@@ -70,10 +70,11 @@ def _top(page: _Page, strips: Mapping[str, Sequence[Strip]], option_file: str) -
     pairs = [(name, strip) for name, of_set in strips.items() for strip in of_set
              if record['datasets'][name]['role'] == 'forget']
     compare = _compare(*max(pairs, key=lambda pair: _fall(pair[1], page))) if pairs else ''
-    headline = ' '.join(f'<span>{escape(sentence)}</span>' for sentence in record['headline'])
+    first, *rest = map(escape, record['headline'])
+    headline = f'<h1>{first}</h1>' + (f'<p class="headline">{" ".join(rest)}</p>' if rest else '')
     cause = f'<p class="lede"><b>Likely cause.</b> {escape(record["likely_cause"])}</p>' if record['likely_cause'] \
         else ''
-    return (f'<header class="top{"" if pairs else " alone"}"><div><h1>{headline}</h1>'
+    return (f'<header class="top{"" if pairs else " alone"}"><div>{headline}'
             f'<p class="lede">{escape(record["verdict"])}</p>{cause}<ul class="facts">{items}</ul></div>{compare}'
             '</header>')
 

@@ -13,6 +13,7 @@ from basicsr_unlearn.evaluate import Strip, evaluate
 from basicsr_unlearn.files import write_json
 from basicsr_unlearn.models.tracking import DEFAULT_STRIPS
 from basicsr_unlearn.models.unlearn_model import UnlearnModel
+from basicsr_unlearn.options import find_option_file
 from basicsr_unlearn.report import write_report
 from basicsr_unlearn.run_record import run_record, yardstick_of_record
 from basicsr_unlearn.score_table import score_table
@@ -35,13 +36,13 @@ def finish(model: UnlearnModel, option_file: str, method: str | None, seconds: f
 
     Args:
         model: after the last validation.
-        option_file: its path.
+        option_file: its path, as it was given.
         method: see `run_record`.
         seconds: how long the run took.
     """
     folder = Path(model.opt['path']['experiments_root'])
     run = FinishedRun(run_record(model, method, seconds), pictures(model), folder, option_file,
-                      Path(option_file).read_text(encoding='utf-8'))
+                      find_option_file(option_file).read_text(encoding='utf-8'))
     write_json(folder / 'run.json', run.record)
     write_report(folder / 'report.html', run.record, run.strips, option_file, run.option_text)
     return run
