@@ -14,7 +14,7 @@ from basicsr_unlearn.unlearning.proxy import train_proxy
 from basicsr_unlearn.unlearning.rate import DEFAULT_FORGET_STEP, fitted_rate
 
 DEFAULT_EVIDENCE_BATCHES = 16  # per stream; our choice: 128 samples at the usual batch of 8
-AUTO = 'auto'  # as train.optim_g.lr
+AUTO, UNFITTED = 'auto', 1.0  # as train.optim_g.lr; the rate that optimizer and schedule have until it is fitted
 
 
 class Preparing:
@@ -76,15 +76,16 @@ class Preparing:
             self._mask_weights(evidence)
         for anchor in self.parts['anchor']:
             anchor.prepare(evidence)
-        if has_auto_rate(self.opt['train']) and self.iteration == 0:  # a resumed run has it in its optimizer
-            self._fit_rate(evidence)
+        if has_auto_rate(self.opt['train']) and self.optimizer_g.param_groups[0]['initial_lr'] == UNFITTED:
+            self._fit_rate(evidence)  # a resumed run has its rate in the optimizer, unless the option is new
         self._drawn = None
 
     def _fit_rate(self, evidence: Evidence) -> None:
-        """Scale the schedule, which was built for a rate of 1, by the rate that fits the network."""
+        """Scale optimizer and schedule by the rate that fits the network."""
         step = self.opt['train'].get('forget_step') or DEFAULT_FORGET_STEP
+        net = self.get_bare_model(self.net_g) if self.iteration == 0 else evidence.teacher
         try:
-            rate = fitted_rate(self.get_bare_model(self.net_g), evidence.forget, step, self.masks)
+            rate = fitted_rate(net, evidence.forget, step, self.masks)
         except ValueError as error:
             raise OptionError(f'train.optim_g.lr: auto cannot fit a rate: {error}. Write a number.') from error
         if self.opt['dist']:  # rounding may differ between devices, and with it the networks

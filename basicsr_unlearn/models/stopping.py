@@ -1,4 +1,8 @@
 """The stop rule in a training run: what it observes, and how the run ends when it is met."""
+import math
+from collections.abc import Mapping
+from itertools import accumulate
+
 import torch
 from basicsr.utils import get_root_logger
 
@@ -8,6 +12,7 @@ from basicsr_unlearn.terminal import SHOWN
 from basicsr_unlearn.unlearning.stop_rule import StopRule
 
 DEFAULT_TRAIN_WINDOW = 10  # steps, since the score of one batch is noisy; a validation is one observation
+DEAD_RATE = 0.1  # share of the rate, below which steps no longer get anywhere; our choice
 
 
 class Stopping:
@@ -39,6 +44,13 @@ class Stopping:
                               'type calculate_psnr under val.metrics.')
         window = opt.get('window') or (DEFAULT_TRAIN_WINDOW if self.stop_check == 'train' else 1)
         self.stop_rule = StopRule(opt.get('margin') or 0.0, budget, window, opt.get('min_iter') or 0)
+        total_iter = int(self.opt['train']['total_iter'])
+        left = rate_left(self.opt['train']['scheduler'], total_iter)
+        if left < DEAD_RATE:
+            get_root_logger().warning(
+                f'train.scheduler takes the rate to {100 * left:.2g} % by iteration {total_iter}, so that a stop rule '
+                'not met early may never be: train.scheduler: {type: MultiStepLR, milestones: ' f'[{total_iter}]' '} '
+                'keeps the rate.')
 
     @property
     def holding(self) -> bool:
@@ -142,3 +154,19 @@ class Stopping:
             get_root_logger().warning(f'The data ended after {self.iteration} of train.total_iter {total_iter} '
                                       'iterations: BasicSR counts the incomplete batch at the end of each epoch but '
                                       'drops it, so give datasets.train whole batches or a dataset_enlarge_ratio.')
+
+
+def rate_left(scheduler: Mapping, total_iter: int) -> float:
+    """Share of the rate that a schedule of BasicSR leaves at the last iteration, its least rate and restarts of
+    `MultiStepLR` aside.
+
+    Args:
+        scheduler: `train.scheduler`.
+        total_iter: `train.total_iter`.
+    """
+    if 'periods' not in scheduler:
+        return scheduler.get('gamma', 0.1) ** sum(milestone < total_iter for milestone in scheduler['milestones'])
+    ends = list(accumulate(scheduler['periods']))
+    index = next((i for i, end in enumerate(ends) if total_iter - 1 <= end), len(ends) - 1)
+    done = (total_iter - 1 - ends[index]) / scheduler['periods'][index] + 1
+    return scheduler.get('restart_weights', [1])[index] * (1 + math.cos(math.pi * done)) / 2

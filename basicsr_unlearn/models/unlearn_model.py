@@ -13,7 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from basicsr_unlearn.compat import wrap_ddp
 from basicsr_unlearn.errors import OptionError, TrainingError
 from basicsr_unlearn.models.checkpointing import Checkpointing, weights_digest
-from basicsr_unlearn.models.preparing import AUTO, Preparing, fresh_seed
+from basicsr_unlearn.models.preparing import AUTO, UNFITTED, Preparing, fresh_seed
 from basicsr_unlearn.models.stopping import Stopping
 from basicsr_unlearn.models.tracking import ValidationTracking
 from basicsr_unlearn.presets import expand_method
@@ -124,7 +124,7 @@ class UnlearnModel(ValidationTracking, Stopping, Checkpointing, Preparing, SRMod
         return loss
 
     def get_optimizer(self, optim_type: str, params: list, lr: float | str, **kwargs) -> torch.optim.Optimizer:
-        lr = 1.0 if lr == AUTO else lr  # scaled before the first step, when the data are there
+        lr = UNFITTED if lr == AUTO else lr
         if optim_type in OPTIMIZERS:
             return OPTIMIZERS[optim_type](params, lr=lr, **kwargs)
         return super().get_optimizer(optim_type, params, lr, **kwargs)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from basicsr_unlearn.models.stopping import Stopping
+from basicsr_unlearn.models.stopping import Stopping, rate_left
 from basicsr_unlearn.models.unlearn_model import UnlearnModel
 
 LATEST = Path('experiments/tiny/models/net_g_latest.pth')
@@ -133,6 +133,31 @@ def test_a_rule_that_is_met_by_the_last_iteration_or_never_is_told_so(unlearn, l
     assert 'The stop rule was not met in 2 iterations: forget PSNR is +' in log()
     assert unlearn({**STOPPING, 'train.total_iter': 2, 'train.stop_opt': {'margin': 99.0, 'window': 3}}) == 0
     assert 'was never measured over a whole window' in log()
+
+
+COSINE = {'type': 'CosineAnnealingRestartLR', 'eta_min': 0.0}
+
+
+@pytest.mark.parametrize(('scheduler', 'total_iter'), [
+    ({'type': 'MultiStepLR', 'milestones': [4, 7], 'gamma': 0.5}, 8),
+    ({'type': 'MultiStepLR', 'milestones': [8], 'gamma': 0.5}, 8),
+    ({**COSINE, 'periods': [8], 'restart_weights': [1]}, 8),
+    ({**COSINE, 'periods': [20], 'restart_weights': [1]}, 8),
+    ({**COSINE, 'periods': [5, 6], 'restart_weights': [1, 0.5]}, 9),
+])
+def test_what_a_schedule_leaves_is_the_rate_of_the_last_step(unlearn, built, scheduler, total_iter):
+    assert unlearn({'train.scheduler': scheduler, 'train.total_iter': total_iter, 'val': None,
+                    'train.optim_g.lr': 1e-3}) == 0
+    assert rate_left(scheduler, total_iter) * 1e-3 == pytest.approx(built[0].get_current_learning_rate()[0])
+
+
+@pytest.mark.parametrize(('period', 'warned'), [(8, True), (100, False)])
+def test_a_rule_with_a_rate_that_dies_is_warned_of(unlearn, log, period, warned):
+    cosine = {**COSINE, 'periods': [period], 'restart_weights': [1]}
+    assert unlearn({**STOPPING, 'train.scheduler': cosine, 'train.total_iter': 8}) == 0
+    assert ('train.scheduler takes the rate' in log()) == warned
+    assert unlearn({**STOPPING, 'train.scheduler': cosine, 'train.total_iter': 8, 'train.stop_opt': None}) == 0
+    assert 'train.scheduler takes' not in log()
 
 
 def test_no_rule_says_nothing(unlearn, log):
