@@ -12,10 +12,17 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
-from basicsr_unlearn.benchmark_plan import Benchmark, check_selected, jobs_of, read_benchmark, retrained_records
-from basicsr_unlearn.entry import INTERRUPTED, Parser, guarded
+from basicsr_unlearn.benchmark_plan import (
+    Benchmark,
+    check_selected,
+    jobs_of,
+    read_benchmark,
+    retrained_records,
+)
+from basicsr_unlearn.benchmark_records import finished, is_damaged, read_record
+from basicsr_unlearn.entry import BAD_INPUT, INTERRUPTED, Parser, guarded
 from basicsr_unlearn.errors import OptionError, UnlearnError
-from basicsr_unlearn.files import write_json
+from basicsr_unlearn.files import write_json, write_text
 from basicsr_unlearn.leaderboard import (
     OVERVIEW,
     SCORE,
@@ -23,6 +30,7 @@ from basicsr_unlearn.leaderboard import (
     markdown,
     mean_psnr,
     measured,
+    nothing_to_forget,
     overview_cells,
     target_board,
 )
@@ -30,26 +38,43 @@ from basicsr_unlearn.leaderboard_page import write_page
 from basicsr_unlearn.signals import STOP_CODES
 from basicsr_unlearn.version import __version__
 
-DEFAULT_OPTION_FILE = 'options/benchmark_nafnet.yml'
+ABOUT = """\
+A benchmark unlearns by several methods, measures each network as the retrained ones are measured, and ranks them.
+
+It needs an option file that names an unlearning option file (network, original, schedule), forget targets with their
+images, retrained networks, methods and seeds. The one that is shipped compares all methods on haze, rain and noise. It
+needs BSD500, CBSD68, SOTS-indoor and Rain100H laid out as datasets/README.md shows. A cell, one method on one target
+with one seed, takes 1 to 5 minutes of one core; all 348 of them about 9 hours on 2. What is finished is not run again.
+
+  basicsr-unlearn benchmark -opt options/benchmark_nafnet.yml --quick --only target=haze,method=calibrated,seed=0
+  basicsr-unlearn benchmark -opt options/benchmark_nafnet.yml --only target=haze,method=calibrated
+  basicsr-unlearn benchmark -opt options/benchmark_nafnet.yml
+
+Exit code 0, 1 if a cell failed or a target cannot be judged, 2 where nothing was run, as now."""
 FAILED = 1
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run a benchmark with the arguments `argv`; 0, 1 if a cell failed, 2 for bad input, 130 if interrupted."""
+    """Run a benchmark with the arguments `argv`; 0, 1 if a cell failed or a target cannot be judged, 2 for bad input or
+    no option file, 130 if interrupted.
+    """
     return guarded(lambda: _main(argv))
 
 
 def _main(argv: list[str] | None) -> int:
     parser = Parser(prog='basicsr-unlearn benchmark', description='Unlearn by several methods and compare them with '
                     'networks retrained without the forget set. What is finished is not run again.')
-    parser.add_argument('-opt', default=DEFAULT_OPTION_FILE, metavar='FILE.yml',
-                        help=f'the benchmark file; default {DEFAULT_OPTION_FILE}')
+    parser.add_argument('-opt', metavar='FILE.yml', help='the benchmark file, such as options/benchmark_nafnet.yml; '
+                        'without it the command says what it needs, exit code 2')
     parser.add_argument('--only', default='', metavar='KEY=VALUE,...', help='run these cells alone, such as '
                         'method=calibrated,target=haze,seed=0; a key may come several times')
     parser.add_argument('--quick', action='store_true', help='one seed and a few images of each test set, to a folder '
                         'of its own')
     parser.add_argument('--jobs', type=int, metavar='N', help='processes side by side, instead of what the file says')
     args = parser.parse_args(argv)
+    if args.opt is None:
+        print(ABOUT)
+        return BAD_INPUT
     if args.jobs is not None and args.jobs < 1:
         raise OptionError(f'--jobs is {args.jobs}, not a whole number from 1.')
     benchmark = read_benchmark(args.opt, args.quick)
@@ -59,8 +84,12 @@ def _main(argv: list[str] | None) -> int:
     jobs = [job for target in only['target'] for job in jobs_of(benchmark, target) if wanted(job['record'], only)]
     missing = [job for job in jobs if finished(job) is None]
     print(f'{len(jobs)} networks to measure, {len(jobs) - len(missing)} of them done.', flush=True)
+    damaged = [job['out'] for job in missing if is_damaged(job)]
+    if damaged:
+        print(f'Warning: {damaged[0]} is damaged; what damaged files held is measured again.', file=sys.stderr,
+              flush=True)
     try:
-        failed = run_jobs(missing, args.jobs or benchmark.jobs, benchmark.out / 'logs')
+        failed = run_missing(benchmark, missing, args.jobs or benchmark.jobs)
     except KeyboardInterrupt:
         print('Interrupted: the same command goes on with what is missing.', file=sys.stderr, flush=True)
         failed = None
@@ -70,7 +99,23 @@ def _main(argv: list[str] | None) -> int:
         for target, board in boards.items():
             print(f'\n{target}\n\n{markdown(board)}')
         print('\n' + '\n'.join(map(str, paths)), flush=True)
-    return INTERRUPTED if failed is None else FAILED if failed else 0
+    unjudged = [target for target in only['target'] if target in boards and not boards[target]['judged']]
+    return INTERRUPTED if failed is None else FAILED if failed or unjudged else 0
+
+
+def run_missing(benchmark: Benchmark, missing: Sequence[Mapping], side_by_side: int) -> int:
+    """Run originals and retrained networks, then the methods of the targets that can be judged; how many failed."""
+    references = [job for job in missing if job['record']['kind'] != 'method']
+    failed = run_jobs(references, side_by_side, benchmark.out / 'logs', 0, len(missing))
+    reasons = {}
+    for target in dict.fromkeys(job['record']['target'] for job in missing):
+        original = finished(jobs_of(benchmark, target)[0])
+        reasons[target] = original and nothing_to_forget(target, original, benchmark.yardstick)
+        if reasons[target]:
+            print(f'Error: Target {target} cannot be judged: {reasons[target]}.', file=sys.stderr, flush=True)
+    cells = [job for job in missing if job['record']['kind'] == 'method' and not reasons[job['record']['target']]]
+    total = len(references) + len(cells)
+    return failed + run_jobs(cells, side_by_side, benchmark.out / 'logs', len(references), total)
 
 
 def selection(text: str, benchmark: Benchmark) -> dict[str, list]:
@@ -96,20 +141,12 @@ def wanted(record: Mapping, only: Mapping[str, Sequence]) -> bool:
     return record['kind'] != 'method' or (record['name'] in only['method'] and record['seed'] in only['seed'])
 
 
-def finished(job: Mapping) -> dict | None:
-    """The record of a job, if it is there, was measured with the same options and did not fail."""
-    record = read_record(job)
-    return None if record is None or 'error' in record else record
+def run_jobs(jobs: Sequence[Mapping], side_by_side: int, logs: Path, before: int, total: int) -> int:
+    """Run jobs in processes of one thread each, a line on the terminal for each that ends; how many failed.
 
-
-def read_record(job: Mapping) -> dict | None:
-    path = Path(job['out'])
-    record = json.loads(path.read_text(encoding='utf-8')) if path.is_file() else None
-    return record if record is not None and record['key'] == job['record']['key'] else None
-
-
-def run_jobs(jobs: Sequence[Mapping], side_by_side: int, logs: Path) -> int:
-    """Run jobs in processes of one thread each, a line on the terminal for each that ends; how many failed."""
+    Args:
+        before: so many of the `total` are done by now, for the lines.
+    """
     begin, done, failed, running = time.perf_counter(), 0, 0, set()
     pool = ThreadPoolExecutor(side_by_side)
     try:
@@ -120,7 +157,7 @@ def run_jobs(jobs: Sequence[Mapping], side_by_side: int, logs: Path) -> int:
             passed = time.perf_counter() - begin
             left = duration(passed / done * (len(jobs) - done))
             told = error or f'forget PSNR {mean_psnr(finished(job), job["record"]["target"]):.2f} dB'
-            print(f'[{done}/{len(jobs)}] {title(job["record"])}: {told}'
+            print(f'[{before + done}/{total}] {title(job["record"])}: {told}'
                   + (f' (about {left} left)' if done < len(jobs) else ''), flush=True)
     except BaseException:
         pool.shutdown(wait=False, cancel_futures=True)
@@ -175,7 +212,7 @@ def duration(seconds: float) -> str:
 
 
 def board_of(benchmark: Benchmark, target: str) -> dict | None:
-    """The leaderboard of a target from what is finished; None while a reference or any method is missing."""
+    """The leaderboard of a target from what is finished; None while a reference, or every method, is missing."""
     try:
         jobs, given = jobs_of(benchmark, target), retrained_records(benchmark, target)
     except UnlearnError:  # not of the selection: that was checked
@@ -185,10 +222,11 @@ def board_of(benchmark: Benchmark, target: str) -> dict | None:
         of_kind[job['record']['kind']].append(read_record(job))
     original, *retrained = [*of_kind['original'], *of_kind['retrained']]
     cells = [record for record in of_kind['method'] if record is not None]
-    if any(record is None or 'error' in record for record in (original, *retrained)) or not cells:
+    if any(record is None or 'error' in record for record in (original, *retrained)):
         return None
-    return target_board(target, original, [*retrained, *given], cells,
-                        benchmark.retraining['steps'] * benchmark.retraining['batch'])
+    board = target_board(target, original, [*retrained, *given], cells,
+                        benchmark.retraining['steps'] * benchmark.retraining['batch'], benchmark.yardstick)
+    return board if cells or not board['judged'] else None
 
 
 def write_boards(benchmark: Benchmark, boards: Mapping[str, Mapping]) -> list[Path]:
@@ -199,10 +237,11 @@ def write_boards(benchmark: Benchmark, boards: Mapping[str, Mapping]) -> list[Pa
                'relearn': benchmark.relearn, 'retraining': benchmark.retraining, 'targets': boards}
     paths = [out / f'leaderboard.{suffix}' for suffix in ('json', 'md', 'html')]
     write_json(paths[0], summary)
-    sections = [f'{OVERVIEW}\n\n' + '\n'.join(aligned(overview_cells(boards)))] if len(boards) > 1 else []
+    overview = overview_cells(boards)
+    sections = [f'{OVERVIEW}\n\n' + '\n'.join(aligned(overview))] if overview else []
     sections += [f'## {target}\n\n{markdown(board)}' for target, board in boards.items()]
     legend = '\n'.join(f'- **{term}**: {words}' for term, words in measured(summary))
-    paths[1].write_text('\n\n'.join([f'# {benchmark.name}', *sections, legend]) + '\n', encoding='utf-8')
+    write_text(paths[1], '\n\n'.join([f'# {benchmark.name}', *sections, legend]) + '\n')
     write_page(paths[2], summary, benchmark.text)
     return paths
 

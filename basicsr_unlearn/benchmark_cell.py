@@ -17,6 +17,7 @@ from basicsr.utils.registry import DATASET_REGISTRY
 from basicsr_unlearn import train
 from basicsr_unlearn.data.mixed_dataset import MixedDataset
 from basicsr_unlearn.entry import guarded
+from basicsr_unlearn.errors import CheckpointError
 from basicsr_unlearn.evaluate import evaluate
 from basicsr_unlearn.files import write_json
 from basicsr_unlearn.memory import keep_freed_memory, peak_memory
@@ -49,7 +50,17 @@ def run_job(job: Mapping) -> int:
         run = unlearn(**job['run'])
         if isinstance(run, int):
             return run
-    net = load_network(job['network'], run['checkpoint'] if run else job['checkpoint'])
+    try:
+        net = load_network(job['network'], run['checkpoint'] if run else job['checkpoint'])
+    except CheckpointError as error:
+        if not run:
+            raise
+        print(f'Warning: {error} It is made again.', flush=True)
+        done_file(job['run']['options']).unlink()
+        run = unlearn(**job['run'])
+        if isinstance(run, int):
+            return run
+        net = load_network(job['network'], run['checkpoint'])
     write_json(job['out'], {**job['record'], **({'run': run} if run else {}), 'measure': job['measure'],
                             **measurements(net, **job['measure'])})
     return 0
@@ -62,9 +73,9 @@ def unlearn(option_file: str, options: dict) -> dict | int:
         checkpoint, steps (a proxy's with them), batch (patches of a stream), seconds (of the processor, which other
         work beside this hardly adds to) and memory in MB; or the exit code of a training that failed.
     """
-    folder = Path('experiments', options['name'])
-    done = folder / 'benchmark.json'
-    if not done.is_file():
+    done = done_file(options)
+    folder, found = done.parent, _finished_run(done)
+    if found is None:
         shutil.rmtree(folder, ignore_errors=True)  # what an interrupted run of this very name has left
         Path(option_file).parent.mkdir(parents=True, exist_ok=True)
         Path(option_file).write_text(option_text(options), encoding='utf-8')
@@ -76,11 +87,28 @@ def unlearn(option_file: str, options: dict) -> dict | int:
         log = max(folder.glob('train_*.log'), key=os.path.getmtime).read_text(encoding='utf-8')
         stopped = STOPPED.search(log)
         proxy_steps = (options['train'].get('proxy_opt') or {}).get('iters', 0)
-        write_json(done, {'checkpoint': str(folder / 'models' / 'net_g_latest.pth'),
-                          'steps': proxy_steps + (int(stopped[2]) if stopped else options['train']['total_iter']),
-                          'batch': options['datasets']['train']['batch_size_per_gpu'], 'seconds': seconds,
-                          'memory_mb': round(peak_memory())})
-    return json.loads(done.read_text(encoding='utf-8'))
+        found = {'checkpoint': str(folder / 'models' / 'net_g_latest.pth'),
+                 'steps': proxy_steps + (int(stopped[2]) if stopped else options['train']['total_iter']),
+                 'batch': options['datasets']['train']['batch_size_per_gpu'], 'seconds': seconds,
+                 'memory_mb': round(peak_memory())}
+        write_json(done, found)
+    return found
+
+
+def done_file(options: Mapping) -> Path:
+    """What a complete run of this name leaves beside its checkpoint."""
+    return Path('experiments', options['name'], 'benchmark.json')
+
+
+def _finished_run(done: Path) -> dict | None:
+    """What `unlearn` returned of a run that is complete; None if there is none, or its file is damaged."""
+    try:
+        found = json.loads(done.read_text(encoding='utf-8'))
+        numbers = [found[key] for key in ('steps', 'batch', 'seconds', 'memory_mb')]
+        return found if Path(found['checkpoint']).is_file() and all(
+            isinstance(number, (int, float)) for number in numbers) else None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
 
 
 def measurements(net: torch.nn.Module, forget: str, test: Mapping[str, Mapping], metric: Mapping, images: int | None,

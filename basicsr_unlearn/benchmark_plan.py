@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from basicsr_unlearn.benchmark_records import given_record
 from basicsr_unlearn.checkpoint import resolve_checkpoint
-from basicsr_unlearn.errors import DataError, OptionError, UnlearnError
+from basicsr_unlearn.errors import OptionError, UnlearnError
 from basicsr_unlearn.networks import load_network
 from basicsr_unlearn.option_grammar import LIST, MAPPING, OPEN, TEXT, number, or_empty, whole
 from basicsr_unlearn.option_text import PLUGIN
@@ -17,6 +18,7 @@ from basicsr_unlearn.option_walker import check_dataset, check_section
 from basicsr_unlearn.options import check_options, find_option_file, load_option_file
 from basicsr_unlearn.preflight import preflight
 from basicsr_unlearn.presets import expand_method
+from basicsr_unlearn.proof.judgement import Yardstick
 from basicsr_unlearn.validation_sets import measures
 from basicsr_unlearn.version import __version__
 
@@ -35,6 +37,7 @@ TOP = {
     'relearn!': {'pairs!': whole(), 'patch': whole(), 'images': or_empty(whole()), 'steps!': LIST,
                  'lr!': number(above=0)},
     'retraining!': {'steps!': whole(), 'batch!': whole()},  # what a retrained network costs
+    'skill_margin': or_empty(number(at_least=0)),  # dB, see proof.judgement.Yardstick
     'jobs': whole(),
 }
 TARGET = {'forget!': LIST, 'retain': LIST, 'retain_degradations': LIST,  # as in datasets.train; the latter where a
@@ -59,6 +62,7 @@ class Benchmark:
     test: dict[str, dict]
     relearn: dict
     retraining: dict
+    yardstick: Yardstick
     jobs: int
     images: int | None
     out: Path
@@ -104,7 +108,8 @@ def read_benchmark(path: str, quick: bool = False) -> Benchmark:
     return Benchmark(
         name=name, text=find_option_file(path).read_text(encoding='utf-8'), base=base, targets=dict(opt['targets']),
         methods=_methods(opt), seeds=opt['seeds'][:1] if quick else list(opt['seeds']), test=dict(opt['test']),
-        relearn=dict(opt['relearn']), retraining=dict(opt['retraining']), jobs=opt.get('jobs', 1),
+        relearn=dict(opt['relearn']), retraining=dict(opt['retraining']),
+        yardstick=Yardstick(margin=opt.get('skill_margin')), jobs=opt.get('jobs', 1),
         images=QUICK_IMAGES if quick else None, out=RESULTS / name)
 
 
@@ -241,35 +246,9 @@ def retrained_records(benchmark: Benchmark, target: str) -> list[dict]:
     Raises:
         DataError: a file cannot be read, or was measured otherwise than this benchmark does.
     """
-    records = []
-    for path in benchmark.targets[target].get('retrained') or ():
-        if not path.endswith('.json') or benchmark.images is not None:
-            continue
-        try:
-            record = json.loads(Path(resolve_checkpoint(path)).read_text(encoding='utf-8'))
-            seeds, curves = record['measure']['relearning'].pop('seeds'), record['relearn']
-            expected = _measure(benchmark, target, benchmark.seeds)
-            expected['relearning'].pop('seeds')
-            same = _without_roots(record['measure']) == _without_roots(expected)
-            missing = [seed for seed in benchmark.seeds if str(seed) not in curves]
-        except (ValueError, KeyError, TypeError) as error:
-            raise DataError(f'{path} is no record of a retrained network: name a file that this command has written to '
-                            'its references folder.') from error
-        if not same:
-            raise DataError(f'{path} was measured on other test sets, pairs or relearning steps than this benchmark '
-                            'has: name the checkpoint instead, or take the file out.')
-        if missing:
-            raise DataError(f'{path} has relearning curves of the seeds {seeds}, not of {missing}: name the checkpoint '
-                            'instead, or take these out of seeds.')
-        records.append({**record, 'relearn': {str(seed): curves[str(seed)] for seed in benchmark.seeds}})
-    return records
-
-
-def _without_roots(measure: Any) -> Any:
-    """The same data may lie elsewhere."""
-    if isinstance(measure, Mapping):
-        return {key: _without_roots(value) for key, value in measure.items() if not key.startswith('dataroot')}
-    return [_without_roots(entry) for entry in measure] if isinstance(measure, list) else measure
+    given = [] if benchmark.images is not None else benchmark.targets[target].get('retrained') or ()
+    measure = _measure(benchmark, target, benchmark.seeds)
+    return [given_record(path, measure) for path in given if path.endswith('.json')]
 
 
 def check_selected(benchmark: Benchmark, targets: Sequence[str], methods: Sequence[str]) -> None:

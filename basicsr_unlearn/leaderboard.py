@@ -3,6 +3,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean, stdev
 
+from basicsr_unlearn.proof.judgement import PSNR, Yardstick, gap_to, has_skill, is_reference, listed
+
 SCORE = ('|forget gap| + mean over the other tasks of the loss (0 where a task has gained) + relearn gap, in dB; '
          'methods are sorted by it, lower is better (our choice)')
 OVERVIEW = ('Of each target: forget gap / largest loss on another task / relearn gap, means over its seeds. The score '
@@ -41,9 +43,21 @@ def reference_of(target: str, original: Mapping, retrained: Sequence[Mapping]) -
                      {seed: {step: curve[seed][step] for step, curve in best.items()} for seed in curves[0]})
 
 
-def forget_gap(psnr: float, reference: Reference) -> float:
-    """How far a score lies outside the reference range, in dB: above positive, below (over-forgotten) negative."""
-    return psnr - min(max(psnr, reference.low), reference.high)
+def nothing_to_forget(target: str, original: Mapping, yardstick: Yardstick = PSNR) -> str | None:
+    """Why forgetting a target cannot be judged, as a clause; None if it can."""
+    score, identity = mean_psnr(original, target), mean_psnr(original, target, 'identity')
+    if has_skill(score, identity, yardstick):
+        return None
+    return (f'by PSNR there is nothing to forget, as the original has {yardstick.shown(score)} on test.{target}, the '
+            f'untouched input {yardstick.shown(identity)}, and it would have to be better by '
+            f'{yardstick.shown(yardstick.skill_margin)}')
+
+
+def no_references(target: str, original: Mapping, retrained: Sequence[Mapping], yardstick: Yardstick = PSNR
+                  ) -> list[int]:
+    """Which of the retrained networks restore the target about as well as the original."""
+    return [index for index, record in enumerate(retrained)
+            if not is_reference(mean_psnr(record, target), mean_psnr(original, target), yardstick)]
 
 
 def judge(record: Mapping, target: str, original: Mapping, reference: Reference) -> dict:
@@ -52,7 +66,7 @@ def judge(record: Mapping, target: str, original: Mapping, reference: Reference)
     lead is, by step of relearning, that over the best retrained network under equal seeds; empty without one.
     """
     psnr = mean_psnr(record, target)
-    gap = forget_gap(psnr, reference)
+    gap = gap_to(psnr, (reference.low, reference.high))
     losses = {task: mean_psnr(original, task) - mean_psnr(record, task)
               for task in original['scores'] if task != target}
     curves = record['relearn']
@@ -63,20 +77,33 @@ def judge(record: Mapping, target: str, original: Mapping, reference: Reference)
 
 
 def target_board(target: str, original: Mapping, retrained: Sequence[Mapping], cells: Sequence[Mapping],
-                 retraining_samples: int) -> dict:
+                 retraining_samples: int, yardstick: Yardstick = PSNR) -> dict:
     """The leaderboard of one forget target.
 
     Args:
         target: name of its test set.
         original, retrained, cells: records as `benchmark_cell.run_job` writes them; a cell with `error` has failed.
         retraining_samples: how many patches a retrained network is trained on, for the share of retraining.
+        yardstick: PSNR with the margin by which an original has a skill, and a retrained network lacks it.
 
     Returns:
-        `reference`; `rows`, the original, the retrained networks as one row, then the methods by score, numbers as
-        (mean, spread); `failures`, one sentence each. The spread is the standard deviation over seeds, None of one.
+        `judged`, false where the original has nothing to forget, with the `reason` as a sentence and no rows; `notes`,
+        a sentence on networks that are no reference and left out; `reference`; `rows`, the original, the retrained
+        networks as one row, then the methods by score, numbers as (mean, spread); `failures`, one sentence each. The
+        spread is the standard deviation over seeds, None of one.
         `relearn_gap` is the largest mean lead, 0 if there is none; without a retrained network it is None, and no part
         of the score.
     """
+    about = {'target': target, 'identity': {task: mean_psnr(original, task, 'identity') for task in original['scores']},
+             'original': {task: mean_psnr(original, task) for task in original['scores']},
+             'images': len(original['scores'][target])}
+    reason = nothing_to_forget(target, original, yardstick)
+    if reason:
+        return {**about, 'judged': False, 'reason': f'Cannot be judged: {reason}.', 'reference': None, 'rows': [],
+                'notes': [], 'failures': []}
+    wrong = no_references(target, original, retrained, yardstick)
+    notes = _no_reference_note(target, original, [(index, retrained[index]) for index in wrong])
+    retrained = [record for index, record in enumerate(retrained) if index not in wrong]
     reference = reference_of(target, original, retrained)
 
     def row(kind: str, name: str, records: Sequence[Mapping]) -> dict:
@@ -110,11 +137,19 @@ def target_board(target: str, original: Mapping, retrained: Sequence[Mapping], c
                         **{key: mean(run[key] for run in runs) for key in ('steps', 'seconds', 'memory_mb')}})
     methods.sort(key=lambda entry: (entry['score'][0], entry['name']))
     failures = [f'{cell["name"]}, seed {cell["seed"]}: {cell["error"]}' for cell in cells if 'error' in cell]
-    return {'target': target, 'reference': {'low': reference.low, 'high': reference.high,
-                                            'networks': reference.networks, 'relearn': reference.relearn},
-            'identity': {task: mean_psnr(original, task, 'identity') for task in original['scores']},
-            'original': {task: mean_psnr(original, task) for task in original['scores']},
-            'images': len(original['scores'][target]), 'rows': rows + methods, 'failures': failures}
+    return {**about, 'judged': True, 'reason': None, 'notes': notes,
+            'reference': {'low': reference.low, 'high': reference.high, 'networks': reference.networks,
+                          'relearn': reference.relearn}, 'rows': rows + methods, 'failures': failures}
+
+
+def _no_reference_note(target: str, original: Mapping, wrong: Sequence[tuple[int, Mapping]]) -> list[str]:
+    if not wrong:
+        return []
+    names = [record.get('checkpoint') or f'retrained network {index + 1}' for index, record in wrong]
+    scores = [f'{mean_psnr(record, target):.2f} dB' for _, record in wrong]
+    return [f'No reference, and left out: {listed([f"{name} ({score})" for name, score in zip(names, scores)])}. The '
+            f'original has {mean_psnr(original, target):.2f} dB on {target}, so what is not clearly worse cannot have '
+            'been trained without it.']
 
 
 def _spread(values: Sequence[float]) -> tuple[float, float | None]:
@@ -129,6 +164,7 @@ def overview(boards: Mapping[str, Mapping]) -> list[dict]:
         gap, the largest loss on another task and relearn gap (None without a retrained network), means over the seeds
         in dB.
     """
+    boards = {target: board for target, board in boards.items() if board['judged']}
     by_target = [{row['name']: row for row in board['rows'] if row['kind'] == 'method'} for board in boards.values()]
     found = []
     for name in by_target[0]:
@@ -143,7 +179,10 @@ def overview(boards: Mapping[str, Mapping]) -> list[dict]:
 
 
 def overview_cells(boards: Mapping[str, Mapping]) -> list[list[str]]:
-    """The overview as it is shown, the heading first."""
+    """The overview as it is shown, the heading first; nothing where fewer than two targets can be judged."""
+    boards = {target: board for target, board in boards.items() if board['judged']}
+    if len(boards) < 2:
+        return []
     lines = [['#', 'method', *(f'forget {target}, dB' for target in boards), 'score, dB', 'seeds']]
     for rank, entry in enumerate(overview(boards), start=1):
         lines.append([str(rank), entry['name'], *(
@@ -231,10 +270,12 @@ def ranked(rows: Sequence[Mapping]) -> list[tuple[str, Mapping]]:
 
 def markdown(board: Mapping) -> str:
     """The table of one target with its caption, aligned for a terminal too."""
+    if not board['judged']:
+        return board['reason']
     head = ['#', 'method', *(', '.join(filter(None, column)) for column in columns(board))]
     lines = [head, *([rank, row['name'], *cells_of(row)] for rank, row in ranked(board['rows']))]
     failures = [f'\nDid not finish: {failure}' for failure in board['failures']]
-    return '\n'.join([caption(board), '', *aligned(lines), *failures])
+    return '\n'.join([' '.join([caption(board), *board['notes']]), '', *aligned(lines), *failures])
 
 
 def aligned(lines: Sequence[Sequence[str]]) -> list[str]:

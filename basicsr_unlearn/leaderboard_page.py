@@ -49,7 +49,7 @@ def _top(summary: Mapping) -> str:
 
 def _overview(boards: Mapping[str, Mapping]) -> str:
     """All targets in one table; '' for a single one, or while no method has all of them."""
-    head, *lines = overview_cells(boards) if len(boards) > 1 else [[]]
+    head, *lines = overview_cells(boards) or [[]]
     if not lines:
         return ''
     titles = ''.join(f'<th scope="col">{escape(name)}</th>' for name in head[1:])
@@ -66,7 +66,10 @@ def _legend(summary: Mapping) -> str:
 
 
 def _board(board: Mapping) -> str:
-    return (f'<section><h2>Forgetting {escape(board["target"])}</h2><p>{escape(caption(board))}</p>'
+    if not board['judged']:
+        return f'<section><h2>Forgetting {escape(board["target"])}</h2><p>{escape(board["reason"])}</p></section>'
+    notes = ''.join(f'<p>{escape(note)}</p>' for note in board['notes'])
+    return (f'<section><h2>Forgetting {escape(board["target"])}</h2><p>{escape(caption(board))}</p>{notes}'
             f'{picture(board)}{_table(board)}{_failures(board)}</section>')
 
 

@@ -21,7 +21,6 @@ from basicsr_unlearn.benchmark_plan import check_selected, jobs_of, read_benchma
 from basicsr_unlearn.entry import guarded
 from basicsr_unlearn.leaderboard import (
     caption,
-    forget_gap,
     markdown,
     overview,
     overview_cells,
@@ -29,6 +28,7 @@ from basicsr_unlearn.leaderboard import (
     target_board,
 )
 from basicsr_unlearn.leaderboard_page import GOAL_LOSS, LETTER, LINE, RADIUS, label_places, write_page
+from basicsr_unlearn.proof.judgement import Yardstick
 
 NETWORK = {'width': 4, 'enc_blk_nums': [1], 'middle_blk_num': 1, 'dec_blk_nums': [1]}
 PLUGIN = "plugin: !!python/name:basicsr_unlearn.__version__ ''\n"
@@ -71,12 +71,19 @@ def job(in_tmp_path, photos) -> Path:
     """A folder with photographs, an original and a retrained network, base.yml and tiny.yml."""
     torch.set_num_threads(1)
     photos(in_tmp_path / 'photos', [f'p{i}' for i in range(9)], size=(20, 20))
-    for seed, name in enumerate(('original', 'retrained')):
-        torch.manual_seed(seed)
-        torch.save({'params': NAFNet(**NETWORK).state_dict()}, f'{name}.pth')
+    for seed, (name, brightness) in enumerate((('original', -0.25), ('retrained', 0.0))):
+        torch.save({'params': network(seed, brightness)}, f'{name}.pth')
     Path('base.yml').write_text(PLUGIN + yaml.safe_dump(BASE))
     write(BENCHMARK)
     return in_tmp_path
+
+
+def network(seed: int, brightness: float) -> dict:
+    """Weights of a network that darkens what it gets, or not: haze brightens, so darkening restores by 2.5 dB."""
+    torch.manual_seed(seed)
+    net = NAFNet(**NETWORK)
+    torch.nn.init.constant_(net.ending.bias, brightness)
+    return net.state_dict()
 
 
 def write(opt: dict) -> None:
@@ -129,7 +136,7 @@ def test_what_is_finished_is_not_run_again_and_what_has_changed_is(job, started,
     assert run('--quick') == 0 and started == ['haze_finetune_seed0']
 
     started.clear()
-    torch.save({'params': NAFNet(**NETWORK).state_dict()}, 'retrained.pth')  # another file of the same name
+    torch.save({'params': network(7, 0.0)}, 'retrained.pth')  # another file of the same name
     assert run('--quick') == 0 and started == ['haze_retrained0']
 
 
@@ -323,13 +330,12 @@ def test_a_method_may_go_without_retain_data_and_a_target_keep_some_of_the_sets(
 
 
 def test_a_method_may_be_for_some_targets_alone(job, started, capsys):
-    noise = {**TARGET, 'forget': [degraded('gaussian_noise')], 'relearn': [degraded('gaussian_noise')],
-             'retain_degradations': [{'degradations': [{'type': 'haze'}]}]}
-    write({**BENCHMARK, 'targets': {'haze': TARGET, 'noise': noise},
+    write({**BENCHMARK, 'targets': {'haze': TARGET, 'noise': TARGET},
+           'test': {'haze': degraded('haze'), 'noise': degraded('haze')},  # the original can remove nothing else
            'methods': ['calibrated', {'method': 'calibrated', 'label': 'for_noise', 'targets': ['noise']}]})
     assert run('--only', 'target=haze,method=for_noise') == 2
     assert 'Target haze has none of the methods for_noise: name one of calibrated' in capsys.readouterr().err
-    assert run() == 0 and started[-3:] == ['noise_retrained0', 'noise_calibrated_seed0', 'noise_for_noise_seed0']
+    assert run() == 0 and started[-3:] == ['haze_calibrated_seed0', 'noise_calibrated_seed0', 'noise_for_noise_seed0']
     assert 'haze_for_noise_seed0' not in started and len(started) == 7
 
 
@@ -338,6 +344,86 @@ def test_a_target_that_is_not_asked_for_may_lack_its_network(job, started):
                                                'retrained': ['not_yet.pth']}))
     assert run('--quick', '--only', 'target=haze,method=ascent') == 0
     assert list(json.loads(Path('results/benchmark/tiny_quick/leaderboard.json').read_text())['targets']) == ['haze']
+
+
+def test_a_target_that_the_original_cannot_restore_is_refused_once_that_is_measured(job, started, capsys):
+    torch.save({'params': network(0, 0.0)}, 'original.pth')
+    assert run() == 1 and started == CELLS[:2]
+    out, err = capsys.readouterr()
+    assert err.startswith('Error: Target haze cannot be judged') and err.count('\n') == 1
+    assert 'Cannot be judged' in out
+    board = json.loads((RESULTS / 'leaderboard.json').read_text())['targets']['haze']
+    assert board['judged'] is False and board['rows'] == [] and 'Cannot be judged' in board['reason']
+    assert 'Cannot be judged' in (RESULTS / 'leaderboard.html').read_text()
+    assert 'Cannot be judged' in (RESULTS / 'leaderboard.md').read_text()
+    write({**BENCHMARK, 'skill_margin': 9})
+    torch.save({'params': network(0, -0.25)}, 'original.pth')  # 2.5 dB are not enough then
+    assert run() == 1 and 'better by 9.00 dB' in capsys.readouterr().err
+
+
+def test_a_network_that_restores_the_target_is_no_reference(job, started, capsys):
+    torch.save({'params': network(0, -0.2)}, 'wrong.pth')
+    write({**changed(BENCHMARK, 'targets.haze.retrained', ['wrong.pth', 'retrained.pth']), 'methods': ['calibrated']})
+    assert run('--quick') == 0
+    board = json.loads(Path('results/benchmark/tiny_quick/leaderboard.json').read_text())['targets']['haze']
+    assert board['reference']['networks'] == 1 and board['rows'][1]['networks'] == 1
+    (note,) = board['notes']
+    assert 'wrong.pth' in note and 'retrained.pth' not in note and note in capsys.readouterr().out
+
+
+DAMAGE = {'empty': b'', 'null': b'null', 'list': b'[]', 'other keys': b'{"a": 1}', 'no text': b'\xff\xfe\x00',
+          'deep': b'[' * 100000, 'number': b'7', 'nan': b'{"key": NaN}'}
+
+
+@pytest.mark.parametrize('damage', [*DAMAGE, 'half', 'no scores', 'no curves'])
+def test_a_damaged_record_is_measured_again_with_one_warning(job, started, capsys, damage):
+    write({**BENCHMARK, 'methods': [BENCHMARK['methods'][1]]})
+    assert run('--quick') == 0
+    folder = Path('results/benchmark/tiny_quick')
+    before = (folder / 'leaderboard.md').read_text()
+    files = [*folder.glob('[cr]*/*.json'), *Path('experiments').glob('*/benchmark.json')]
+    assert len(files) == 4
+    for file in files:
+        text = file.read_bytes()
+        part = {'scores': {'haze': {}}} if damage == 'no scores' else {'relearn': {'0': None}}
+        record = json.dumps({**json.loads(text), **part}).encode()
+        file.write_bytes(DAMAGE.get(damage, text[:len(text) // 2] if damage == 'half' else record))
+    started.clear()
+    capsys.readouterr()
+    assert run('--quick') == 0 and started == ['haze_original', 'haze_retrained0', 'haze_ascent_seed0']
+    err = capsys.readouterr().err
+    assert err.startswith('Warning: ') and err.count('\n') == 1 and 'damaged' in err
+    rows = [[line.split('|')[:9] for line in text.splitlines() if line.startswith('|')]
+            for text in (before, (folder / 'leaderboard.md').read_text())]
+    assert rows[0] == rows[1]  # but for time and memory
+    assert run('--quick') == 0 and capsys.readouterr().err == ''
+
+
+def test_a_run_without_its_checkpoint_is_made_again(job, started):
+    write({**BENCHMARK, 'methods': [BENCHMARK['methods'][1]]})
+    assert run('--quick') == 0
+    (checkpoint,) = Path('experiments').glob('*/models/net_g_latest.pth')
+    cell = Path('results/benchmark/tiny_quick/cells/haze_ascent_seed0.json')
+    for damage in (lambda: checkpoint.unlink(), lambda: checkpoint.write_bytes(b'PK\x03\x04cut')):
+        damage()
+        cell.unlink()
+        assert run('--quick') == 0 and checkpoint.stat().st_size > 1000
+
+
+@pytest.mark.parametrize('content', [*DAMAGE.values(), b'{"measure": {"relearning": {"seeds": 5}}}'])
+def test_a_damaged_record_that_was_given_is_one_sentence(job, started, capsys, content):
+    Path('given.json').write_bytes(content)
+    write(changed(BENCHMARK, 'targets.haze.retrained', ['given.json']))
+    assert run() == 2 and started == []
+    err = capsys.readouterr().err
+    assert err.count('\n') == 1 and 'given.json is no record of a retrained network' in err
+
+
+def test_without_an_option_file_the_command_says_what_it_needs(in_tmp_path, capsys):
+    assert cli.main(['benchmark']) == cli.main(['benchmark', '--quick']) == 2
+    told = capsys.readouterr().out
+    assert 'basicsr-unlearn benchmark -opt options/benchmark_nafnet.yml' in told and 'minutes' in told
+    assert list(in_tmp_path.iterdir()) == []
 
 
 # ---------------------------------------------------------------- the numbers
@@ -390,7 +476,7 @@ def test_numbers_of_the_leaderboard():
 
 def test_the_range_is_a_point_for_one_and_the_identity_baseline_for_none():
     one = reference_of('haze', ORIGINAL, RETRAINED[:1])
-    assert (one.low, one.high) == (10, 10) and forget_gap(10.5, one) == 0.5 and forget_gap(9, one) == -1
+    assert (one.low, one.high) == (10, 10)
     assert 'the one retrained network (10.00 dB), a point' in caption(by_hand(RETRAINED[:1]))
     none = by_hand([])
     over, good = none['rows'][1:]
@@ -400,6 +486,27 @@ def test_the_range_is_a_point_for_one_and_the_identity_baseline_for_none():
     assert [row['kind'] for row in none['rows']] == ['original', 'method', 'method']
     assert 'identity baseline (9.50 dB), and there is no relearn gap' in caption(none)
     assert '2 retrained networks (10.00 to 11.00 dB)' in caption(by_hand())
+
+
+def test_a_board_that_cannot_be_judged_has_a_reason_and_no_part_in_the_overview(tmp_path):
+    weak = {**ORIGINAL, 'scores': {**ORIGINAL['scores'], 'haze': {'a': 10.4, 'b': 10.4}}}  # identity 9.5
+    board = target_board('haze', weak, RETRAINED, CELLS_BY_HAND, 20000 * 8)
+    assert not board['judged'] and board['rows'] == []
+    assert '10.40 dB' in board['reason'] and '9.50 dB' in board['reason']
+    assert markdown(board) == board['reason']
+    assert overview_cells({'haze': by_hand(), 'weak': board}) == []
+    text, shown = page(tmp_path, {'haze': by_hand(), 'weak': board})
+    assert board['reason'] in shown.text and [tag for tag, _ in shown.tags].count('svg') == 1
+    assert target_board('haze', weak, RETRAINED[:1], CELLS_BY_HAND, 20000 * 8, Yardstick(margin=0.3))['judged']
+
+
+def test_what_is_no_reference_is_named_and_left_out():
+    wrong = record('', 19.2, 31, 28, (19, 19), (19, 19), checkpoint='of_rain.pth')  # 0.8 below the original
+    board = by_hand([RETRAINED[0], wrong, RETRAINED[1]])
+    assert board['reference'] == by_hand()['reference'] and board['rows'] == by_hand()['rows']
+    assert len(board['notes']) == 1 and 'of_rain.pth (19.20 dB)' in board['notes'][0]
+    assert board['notes'][0] in markdown(board)
+    assert by_hand([wrong])['reference']['networks'] == 0 and by_hand([wrong])['reference']['high'] == 9.5
 
 
 def test_the_markdown_table_is_whole():
