@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from copy import deepcopy
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NoReturn
 
@@ -18,8 +17,8 @@ import torch
 import yaml
 
 from basicsr_unlearn.compat import prepare_pipeline, rebound
-from basicsr_unlearn.errors import OptionError, UnlearnError
-from basicsr_unlearn.locks import locked
+from basicsr_unlearn.errors import OptionError, UnlearnError, from_torch
+from basicsr_unlearn.locks import check_folders, locked
 from basicsr_unlearn.memory import keep_freed_memory
 from basicsr_unlearn.models.unlearn_model import UnlearnModel
 from basicsr_unlearn.option_loader import load_yaml
@@ -86,6 +85,8 @@ def explained(error: Exception) -> str | None:
         return sentence(error)
     if isinstance(error, OSError) and error.errno in FOLDER_ERRORS:
         return f'{error.filename or os.getcwd()} cannot be written: {error.strerror}.'
+    if isinstance(error, (RuntimeError, MemoryError)):
+        return from_torch(error)
     return None
 
 
@@ -189,6 +190,11 @@ def _value(text: str, entry: str) -> Any:
 
 
 def _run(command: str, argv: list[str], end: Callable[[FinishedRun], None]) -> int:
+    with ExitStack() as held:  # the run's folder, which `end` writes to as well
+        return _run_holding(held, command, argv, end)
+
+
+def _run_holding(held: ExitStack, command: str, argv: list[str], end: Callable[[FinishedRun], None]) -> int:
     try:
         args = build_parser(command).parse_args(argv)
         given, args.opt = args.opt, str(find_option_file(args.opt))
@@ -202,7 +208,7 @@ def _run(command: str, argv: list[str], end: Callable[[FinishedRun], None]) -> i
     keep_freed_memory()
     pipeline = importlib.import_module(f'basicsr.{command}')
     training, begin, built = command == 'train', time.perf_counter(), []
-    with (watching() as watch, prepare_pipeline(use_gpu=opt.get('num_gpu') != 0), _parsing(pipeline, args, opt),
+    with (watching() as watch, prepare_pipeline(use_gpu=opt.get('num_gpu') != 0), _parsing(pipeline, args, opt, held),
           watched(watch, opt.get('manual_seed') is not None) if training else nullcontext(),
           _building(pipeline, built), training_shown() if training else testing_shown(args.opt),
           _arguments([sys.argv[0], *argv])):
@@ -243,8 +249,9 @@ def _check_launcher(launcher: str) -> None:
 
 
 @contextmanager
-def _parsing(pipeline: Any, args: argparse.Namespace, opt: dict) -> Iterator[None]:
-    """Let BasicSR parse the options that were checked, and run the preflight before it writes anything."""
+def _parsing(pipeline: Any, args: argparse.Namespace, opt: dict, held: ExitStack) -> Iterator[None]:
+    """Let BasicSR parse the options that were checked; run the preflight and lock the folder before it writes anything.
+    """
     options = importlib.import_module('basicsr.utils.options')
     flags = ['-opt', args.opt, '--launcher', args.launcher, '--local_rank', str(args.local_rank)]
     flags += [f'--{flag}' for flag in ('auto_resume', 'debug') if getattr(args, flag)]
@@ -255,21 +262,21 @@ def _parsing(pipeline: Any, args: argparse.Namespace, opt: dict) -> Iterator[Non
         given = SimpleNamespace(load=lambda *_, **__: deepcopy(opt), resolver=yaml.resolver)
         with rebound(options, 'yaml', given), _arguments([sys.argv[0], *flags]):
             parsed, parsed_args = original(root_path, is_train)
-        _prepare_everywhere(parsed, stack)
+        _prepare_everywhere(parsed, held)
         return parsed, parsed_args
 
-    with ExitStack() as stack, rebound(pipeline, 'parse_options', parse_options):
+    with rebound(pipeline, 'parse_options', parse_options):
         yield
 
 
-def _prepare_everywhere(opt: dict, stack: ExitStack) -> None:
+def _prepare_everywhere(opt: dict, held: ExitStack) -> None:
     """Check, and take the run's folder, on the first process, and leave in all of them if it fails."""
     failure = None
     if opt['rank'] == 0:
         try:
             check_folders(opt)
             preflight(opt)
-            stack.enter_context(locked(opt['path']['experiments_root' if opt['is_train'] else 'results_root']))
+            held.enter_context(locked(opt['path']['experiments_root' if opt['is_train'] else 'results_root']))
         except UnlearnError as error:
             failure = error
     if opt['dist']:
@@ -279,19 +286,6 @@ def _prepare_everywhere(opt: dict, stack: ExitStack) -> None:
             raise SystemExit(BAD_INPUT)
     if failure is not None:
         raise failure
-
-
-def check_folders(opt: dict) -> None:
-    """Raise OptionError if a file is where a folder of the run should be."""
-    root = opt['path'].get('experiments_root') or opt['path']['results_root']
-    folders = [Path(root)]
-    if opt['is_train'] and opt['logger']['use_tb_logger']:
-        folders.append(folders[0].parents[1] / 'tb_logger' / folders[0].name)
-    for folder in folders:
-        for path in folder.parents:
-            if (path.exists() or path.is_symlink()) and not path.is_dir():
-                raise OptionError(f'{path} is no folder, but the run writes to {folder}: move it away, or start in '
-                                  'another folder.')
 
 
 @contextmanager

@@ -19,3 +19,17 @@ class CheckpointError(UnlearnError):
 
 class TrainingError(UnlearnError):
     """Training reached a state that must not pass for success, such as a loss that is not finite."""
+
+
+def from_torch(error: Exception) -> str | None:
+    """The sentence for what torch raises in words of its own and a user can put right; None for any other error."""
+    message = str(error)
+    if isinstance(error, MemoryError) or any(words in message for words in (
+            'out of memory', "can't allocate memory", 'not enough memory')):
+        first = ' '.join(message.split('. ')[0].split()) or 'the system gave no more'
+        return (f'Memory ran out ({first}): lower batch_size_per_gpu, gt_size or num_worker_per_gpu of datasets.train, '
+                'or set val.tile, which restores images in parts.')
+    if 'without overflow' in message:
+        return ('A step of the optimizer is too large for a number of 32 bits: lower lr and weight_decay of '
+                'train.optim_g, or gamma and eta_min of train.scheduler.')
+    return None

@@ -1,4 +1,4 @@
-"""One run of a name at a time: the folder that a run writes to is its own until it ends, however it ends."""
+"""The folders that a run writes to: they are no files, and they are its own until it ends, however it ends."""
 import json
 import os
 import socket
@@ -13,6 +13,19 @@ try:
     import fcntl
 except ImportError:  # Windows
     fcntl = None
+
+
+def check_folders(opt: dict) -> None:
+    """Raise OptionError if a file is where a folder of the run should be."""
+    root = opt['path'].get('experiments_root') or opt['path']['results_root']
+    folders = [Path(root)]
+    if opt['is_train'] and opt['logger']['use_tb_logger']:
+        folders.append(folders[0].parents[1] / 'tb_logger' / folders[0].name)
+    for folder in folders:
+        for path in folder.parents:
+            if (path.exists() or path.is_symlink()) and not path.is_dir():
+                raise OptionError(f'{path} is no folder, but the run writes to {folder}: move it away, or start in '
+                                  'another folder.')
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from basicsr_unlearn.errors import OptionError
+from basicsr_unlearn.models.preparing import AUTO, has_auto_rate
 
 # of datasets.train: how fast the same samples come, and what they are called
 SPEED = {'name', 'phase', 'num_worker_per_gpu', 'persistent_workers', 'pin_memory', 'prefetch_mode',
@@ -59,7 +60,7 @@ def check_changes(changes: list[dict], allowed: bool, state: str) -> None:
     Raises:
         OptionError: naming what changed.
     """
-    fixed = [change for change in changes if change['option'].startswith(FIXED)]
+    fixed = [change for change in changes if change['option'].startswith(FIXED) or change['now'] == AUTO]
     if fixed:
         raise OptionError(f'{state} cannot go on with other options here: {told(fixed)}. Put them back, or start anew '
                           'without --auto_resume and path.resume_state.')
@@ -86,11 +87,13 @@ def resume_with_changes(model: Any, resume: Callable, state: Mapping, changes: l
     resume(state)
     if not any(change['option'].startswith(SCHEDULE) for change in changes):
         return
+    # a schedule with a fitted rate was built for a rate of 1, and is not fitted again
+    rate = model.optimizers[0].param_groups[0]['initial_lr'] if has_auto_rate(model.opt['train']) else 1
     for optimizer, settings in zip(model.optimizers, groups):
         for group, setting in zip(optimizer.param_groups, settings):
-            group.update(setting)
+            group.update(setting, lr=rate * setting['lr'], initial_lr=rate * setting['initial_lr'])
     for scheduler, start in zip(model.schedulers, fresh):
-        scheduler.load_state_dict(start)
+        scheduler.load_state_dict({**start, 'base_lrs': [rate * base for base in start['base_lrs']]})
     with warnings.catch_warnings():
         warnings.simplefilter('ignore', UserWarning)  # no step of the optimizer between those of the scheduler
         for iteration in range(1, state['iter'] + 1):

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 import basicsr_unlearn
 from basicsr_unlearn import cli
@@ -120,6 +121,19 @@ def raising(error: BaseException):
 def test_exit_codes(call, code, err, capsys):
     assert guarded(call) == code
     assert capsys.readouterr().err == err
+
+
+@pytest.mark.parametrize('error, names', [
+    (RuntimeError('value cannot be converted to type float without overflow'), 'train.optim_g'),
+    (RuntimeError("[enforce fail at alloc_cpu.cpp:1] DefaultCPUAllocator: can't allocate memory: you tried"),
+     'batch_size_per_gpu'),
+    (torch.OutOfMemoryError('CUDA out of memory. Tried to allocate 20 GiB. GPU 0 has'), 'out of memory'),
+    (MemoryError('Unable to allocate 20 GiB'), '20 GiB'),
+])
+def test_what_torch_says_in_its_own_words_is_a_sentence(error, names, capsys):
+    assert guarded(raising(error)) == 2
+    err = capsys.readouterr().err
+    assert err.startswith('Error: ') and names in err and err.count('\n') == 1
 
 
 def test_other_errors_keep_their_traceback():

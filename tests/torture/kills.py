@@ -44,8 +44,10 @@ RUNS: dict[str, dict] = {
         'train': {'method': 'calibrated',
                   'stop_opt': {'check': 'val', 'forget_psnr': 1.0, 'margin': 99.0, 'window': 2}}},
     'accurate_forgetting, stop rule met': {
-        'train': {'method': 'accurate_forgetting', 'stop_opt': {'margin': 99.0, 'window': 3, 'min_iter': 6}}},
-    'accurate_forgetting, not met': {'train': {'method': 'accurate_forgetting', 'stop_opt': NEVER}},
+        'train': {'method': 'accurate_forgetting', 'optim_g': {'lr': 1e-3},
+                  'stop_opt': {'margin': 99.0, 'window': 3, 'min_iter': 6}}},
+    'accurate_forgetting, not met': {
+        'train': {'method': 'accurate_forgetting', 'optim_g': {'lr': 1e-3}, 'stop_opt': NEVER}},
     'deep, mask, EMA': {'train': {'method': 'deep', 'ema_decay': 0.8, 'evidence_batches': 2,
                                   'mask_opt': {'type': 'LayerMask', 'exclude': ['intro*']}}},
     'resistant': {'train': {'method': 'resistant', 'adversarial_opt': {'steps': 3}}},
@@ -128,9 +130,9 @@ def write_options(folder: Path, changes: dict, workers: int) -> None:
     plugin, rest = HEAD.strip().split('\n', 1)
     options = yaml.safe_load(rest + TRAIN)
     options.update(deepcopy(BASE), **{key: value for key, value in changes.items() if key != 'train'})
-    options['train'].update(deepcopy(changes['train']))
     if 'method' in changes['train']:
         del options['train']['optim_g']
+    options['train'].update(deepcopy(changes['train']))
     data = options['datasets']['train']
     data['num_worker_per_gpu'] = workers
     if options['model_type'] == 'SRModel':
