@@ -27,7 +27,7 @@ def header(opt: Mapping, train_set: Dataset, val_sets: Sequence[Dataset]) -> str
     samples = f'{block["batch_size_per_gpu"]} {"forget and as many retain " if unlearns else ""}samples'
     if opt['world_size'] > 1:
         samples += f' on each of {opt["world_size"]} processes'
-    lines = [('network', f'{opt["network_g"]["type"]}{f" from {start}" if start else ", from scratch"}')]
+    lines = [('network', f'{opt["network_g"]["type"]}{f" from {short(start)}" if start else ", from scratch"}')]
     if unlearns:
         lines += [('method', method_words(train_opt)), ('forget', counted(stream(getattr(train_set, 'forget', [])))),
                   ('retain', retain_words(train_set))]

@@ -99,7 +99,7 @@ class WatchedTest:
         if wants_log():
             return
         start = path.get('pretrain_network_g')
-        say(wrapped(f'{self.opt["network_g"]["type"]} {f"from {start}" if start else "without a checkpoint"}, on '
+        say(wrapped(f'{self.opt["network_g"]["type"]} {f"from {short(start)}" if start else "without a checkpoint"}, on '
                     f'{self.images} images'))
         metric, yardstick = judged_by(self.opt)
         say(f'\n{score_table(self.sets, {metric: yardstick} if metric else {})}\n')

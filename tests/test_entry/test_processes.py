@@ -102,6 +102,7 @@ def test_two_processes_of_batch_one_are_one_process_of_batch_two(folder, option_
     both.mkdir()
     done = call([*TORCHRUN, option, '--force_yml', 'datasets:train:batch_size_per_gpu=1'], both)
     assert done.returncode == 0, done.stderr
+    assert done.stdout.count('Unlearning ') == done.stdout.count('\n  6  held_out') == 1  # by the first process
     assert_equal(weights(both / LATEST), weights(LATEST), rtol=1e-4, atol=1e-5)
 
 
