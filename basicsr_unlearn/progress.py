@@ -15,7 +15,7 @@ from basicsr_unlearn.compat import rebound
 from basicsr_unlearn.models.tracking import judged_by
 from basicsr_unlearn.proof.judgement import references, yardstick_of
 from basicsr_unlearn.run_header import header
-from basicsr_unlearn.terminal import basicsr_shown, joined, python_warnings_logged, say, show_log, wants_log
+from basicsr_unlearn.terminal import basicsr_shown, joined, python_warnings_logged, say, show_log
 
 PLAIN_LINES = 10  # so many plain lines a run, evenly spread
 PLAIN_SECONDS = 1, 300  # at least and at most so long after the one before
@@ -33,10 +33,9 @@ def training_shown() -> Iterator[None]:
         run = WatchedTraining(stack)
         for name in ('create_train_val_dataloader', 'build_model', 'MessageLogger'):
             stack.enter_context(rebound(pipeline, name, getattr(run, name)(getattr(pipeline, name))))
-        if not wants_log():
-            stack.enter_context(rebound(pipeline, 'get_root_logger', show_log(pipeline.get_root_logger)))
-            stack.enter_context(python_warnings_logged())
-            stack.enter_context(basicsr_shown())
+        stack.enter_context(rebound(pipeline, 'get_root_logger', show_log(pipeline.get_root_logger)))
+        stack.enter_context(python_warnings_logged())
+        stack.enter_context(basicsr_shown())
         yield
 
 
@@ -56,7 +55,7 @@ class WatchedTraining:
 
     @property
     def shows(self) -> bool:
-        return get_dist_info()[0] == 0 and not wants_log()
+        return get_dist_info()[0] == 0
 
     def create_train_val_dataloader(self, create: Callable) -> Callable:
         def create_and_show(opt: dict, logger) -> tuple:

@@ -23,13 +23,7 @@ from tqdm import tqdm
 from basicsr_unlearn.compat import rebound
 
 SHOWN = {'shown': True}  # as `extra=` of a log call
-VARIABLE = 'BASICSR_UNLEARN_TERMINAL'  # set to `log`: all of BasicSR's lines on the terminal, and nothing of this
 NARROWEST, WIDEST = 40, 120
-
-
-def wants_log() -> bool:
-    """Whether the environment asks for BasicSR's own lines."""
-    return os.environ.get(VARIABLE) == 'log'
 
 
 def width() -> int:

@@ -15,7 +15,7 @@ from basicsr_unlearn.compat import rebound
 from basicsr_unlearn.files import write_json
 from basicsr_unlearn.models.tracking import judged_by
 from basicsr_unlearn.score_table import score_table
-from basicsr_unlearn.terminal import basicsr_shown, python_warnings_logged, say, short, show_log, wants_log, wrapped
+from basicsr_unlearn.terminal import basicsr_shown, python_warnings_logged, say, short, show_log, wrapped
 from basicsr_unlearn.version import __version__
 
 COLUMNS = ('identity', 'original', 'network', 'retrained')
@@ -31,10 +31,9 @@ def testing_shown(option_file: str) -> Iterator[None]:
         run = WatchedTest(option_file, stack)
         for name in ('build_dataloader', 'build_model'):
             stack.enter_context(rebound(pipeline, name, getattr(run, name)(getattr(pipeline, name))))
-        if not wants_log():
-            stack.enter_context(rebound(pipeline, 'get_root_logger', show_log(pipeline.get_root_logger)))
-            stack.enter_context(python_warnings_logged())
-            stack.enter_context(basicsr_shown())
+        stack.enter_context(rebound(pipeline, 'get_root_logger', show_log(pipeline.get_root_logger)))
+        stack.enter_context(python_warnings_logged())
+        stack.enter_context(basicsr_shown())
         yield
     if run.sets and get_dist_info()[0] == 0:
         run.finish()
@@ -80,8 +79,7 @@ class WatchedTest:
         return build_and_watch
 
     def bar_wanted(self) -> bool:
-        return (sys.stderr.isatty() and not wants_log() and get_dist_info()[0] == 0
-                and not (self.opt.get('val') or {}).get('pbar'))
+        return (sys.stderr.isatty() and get_dist_info()[0] == 0 and not (self.opt.get('val') or {}).get('pbar'))
 
     def finish(self) -> None:
         """Write scores.json, and show the table and where everything is."""
@@ -96,11 +94,9 @@ class WatchedTest:
             'sets': self.sets, 'pictures': pictures,
             'versions': {'basicsr_unlearn': __version__, **{package: version(package) for package in PACKAGES},
                          'python': python_version()}})
-        if wants_log():
-            return
         start = path.get('pretrain_network_g')
-        say(wrapped(f'{self.opt["network_g"]["type"]} {f"from {short(start)}" if start else "without a checkpoint"}, on '
-                    f'{self.images} images'))
+        source = f'from {short(start)}' if start else 'without a checkpoint'
+        say(wrapped(f'{self.opt["network_g"]["type"]} {source}, on {self.images} images'))
         metric, yardstick = judged_by(self.opt)
         say(f'\n{score_table(self.sets, {metric: yardstick} if metric else {})}\n')
         for label, where in (('Numbers', folder / FILE), ('Pictures', pictures), ('Log', path['log'])):

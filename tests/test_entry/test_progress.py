@@ -13,7 +13,7 @@ from basicsr_unlearn import cli
 from basicsr_unlearn.models.unlearn_model import UnlearnModel
 from basicsr_unlearn.progress import Plain
 from basicsr_unlearn.run_header import method_words
-from basicsr_unlearn.terminal import VARIABLE, joined
+from basicsr_unlearn.terminal import joined
 
 # isort: split
 import basicsr.train as pipeline
@@ -140,14 +140,6 @@ def test_all_is_undone_after_an_error(folder, option_file, monkeypatch):
     assert not hasattr(sys.modules['basicsr.utils.misc'], 'print')
     lines = terminal.lines()
     assert 'SIGINT' in lines[-1] and ' 0/6 ' in lines[-2]  # the bar stays on a line of its own
-
-
-def test_the_log_can_be_asked_for_on_the_terminal(folder, option_file, capsys, monkeypatch):
-    monkeypatch.setenv(VARIABLE, 'log')
-    assert cli.main(['train', '-opt', option_file('unlearn', val_freq='3')]) == 0
-    out, err = capsys.readouterr()
-    assert out.startswith('Disable distributed.\n') and 'held_out  ' not in out.partition('PSNR, dB')[0]
-    assert 'iter:       6' in err and err.count('Validation held_out') == 2
 
 
 def test_plain_lines_come_now_and_then(capsys, monkeypatch):
