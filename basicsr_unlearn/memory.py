@@ -1,5 +1,6 @@
 """How much memory a process took, and how it keeps it."""
 import ctypes
+import os
 import platform
 from pathlib import Path
 
@@ -25,6 +26,14 @@ def peak_memory() -> float:
         return 0.0
     unit = 1 if platform.system() == 'Darwin' else 2**10  # bytes of ru_maxrss
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
+
+
+def installed_memory() -> float:
+    """The memory of this machine in bytes; infinity where the system does not tell."""
+    try:
+        return float(os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE'))
+    except (AttributeError, ValueError, OSError):  # not on Windows
+        return float('inf')
 
 
 def keep_freed_memory() -> None:

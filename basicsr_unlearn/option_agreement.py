@@ -1,4 +1,5 @@
 """Options that must agree with one another, with other sections or with the machine."""
+import importlib.util
 import inspect
 
 import torch
@@ -6,6 +7,7 @@ from basicsr.utils.registry import LOSS_REGISTRY, MODEL_REGISTRY
 
 import basicsr_unlearn  # noqa: F401  registers the components
 from basicsr_unlearn.errors import OptionError
+from basicsr_unlearn.memory import installed_memory
 from basicsr_unlearn.models.preparing import has_auto_rate, streams_needed
 from basicsr_unlearn.models.tracking import ValidationTracking
 from basicsr_unlearn.option_grammar import (
@@ -51,12 +53,15 @@ def check_training(opt: dict) -> None:
     """Options of `train` that must agree with one another or with other sections."""
     train, data = opt['train'], opt['datasets']['train']
     scheduler = train['scheduler']
+    _check_batch(data, opt)
     if sum(scheduler.get('periods') or [train['total_iter']]) < train['total_iter']:
         raise OptionError(f'train.scheduler.periods end at iteration {sum(scheduler["periods"])}, before '
                           f'train.total_iter {train["total_iter"]}: make them at least as long.')
     wandb = opt['logger'].get('wandb') or {}
     if wandb.get('project') and not opt['logger']['use_tb_logger']:
         raise OptionError('logger.wandb.project needs logger.use_tb_logger: true, which it mirrors.')
+    if wandb.get('project') and importlib.util.find_spec('wandb') is None:
+        raise OptionError('logger.wandb.project needs the package wandb: pip install wandb, or write project: ~.')
     if opt['model_type'] == 'AirNetModel':
         _check_airnet(opt)
     if opt['model_type'] != 'UnlearnModel':
@@ -98,6 +103,19 @@ def check_training(opt: dict) -> None:
     if stop.get('check') == 'val' and ('forget' not in roles or not opt.get('val')):
         raise OptionError('train.stop_opt.check is val but no val_ data set has role: forget, or there is no val '
                           'section: add them, or write check: train.')
+
+
+def _check_batch(data: dict, opt: dict) -> None:
+    """A batch of patches fits into the memory of this machine; what the network makes of it is not counted."""
+    if data.get('batch_size_per_gpu') is None:
+        return
+    size, streams = data.get('gt_size') or 64, 2 if data['type'] == 'ForgetRetainDataset' else 1
+    pair = 3 * 4 * size**2 * (1 + 1 / opt.get('scale', 1)**2)  # bytes of float32 images
+    needed, there = data['batch_size_per_gpu'] * streams * pair, installed_memory()
+    if needed > there:
+        raise OptionError(f'datasets.train.batch_size_per_gpu {data["batch_size_per_gpu"]} of patches of {size} pixels '
+                          f'takes {needed / 2**30:.0f} GB for a batch, and this machine has {there / 2**30:.0f} GB: '
+                          'lower it, or gt_size.')
 
 
 def _source(block: dict) -> str:

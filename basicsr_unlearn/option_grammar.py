@@ -17,6 +17,9 @@ from basicsr.utils.registry import ARCH_REGISTRY, LOSS_REGISTRY
 import basicsr_unlearn  # noqa: F401  registers the components
 from basicsr_unlearn.unlearning.parts import ANCHORS, EDITS, MASKS
 
+LARGEST_WHOLE, LARGEST = 10**9, 1e30  # where an option has no limit of its own; our choice, float32 ends at 3e38
+NAME_BYTES = 200  # of a name that becomes part of file names, which may have 255
+
 
 @dataclass(frozen=True)
 class Value:
@@ -38,16 +41,19 @@ class Parts:
     registry: dict
 
 
-def number(above: float | None = None, at_least: float | None = None, below: float | None = None, whole=False) -> Value:
-    kind = numbers.Integral if whole else numbers.Real
-    limits = ((' above', above), (' from', at_least), (' below', below))
+def number(above: float | None = None, at_least: float | None = None, below: float | None = None,
+           at_most: float | None = None, whole: bool = False) -> Value:
+    """A finite number within limits, which are told; beyond LARGEST and LARGEST_WHOLE is none that a run could use."""
+    kind, largest = (numbers.Integral, LARGEST_WHOLE) if whole else (numbers.Real, LARGEST)
+    limits = ((' above', above), (' from', at_least), (' below', below), (' to', at_most))
     words = ('a whole number' if whole else 'a number') + ''.join(f'{w} {v}' for w, v in limits if v is not None)
+    at_most = largest if at_most is None else at_most
     return Value(words, lambda v: isinstance(v, kind) and not isinstance(v, bool) and (above is None or v > above)
-                 and (at_least is None or v >= at_least) and (below is None or v < below) and v == v)
+                 and (at_least is None or v >= at_least) and (below is None or v < below) and -largest <= v <= at_most)
 
 
-def whole(at_least: int = 1) -> Value:
-    return number(at_least=at_least, whole=True)
+def whole(at_least: int = 1, at_most: int | None = None) -> Value:
+    return number(at_least=at_least, at_most=at_most, whole=True)
 
 
 def choice(*names: str) -> Value:
@@ -64,9 +70,16 @@ def or_empty(value: Value) -> Value:
 
 FLAG = Value('true or false', lambda v: isinstance(v, bool))
 TEXT = Value('a text', lambda v: isinstance(v, str) and v != '')
+NAME = Value(f'a name for files: no / or \\, no dot in front, at most {NAME_BYTES} bytes',
+             lambda v: TEXT.accepts(v) and not set(v) & set('/\\') and v[0] != '.' and len(v.encode()) <= NAME_BYTES)
 MAPPING = Value('a block of options', lambda v: isinstance(v, Mapping))
 LIST = Value('a list', lambda v: isinstance(v, (list, tuple)))
+TEXTS = Value('a list of texts', lambda v: LIST.accepts(v) and all(TEXT.accepts(entry) for entry in v))
+NUMBERS = Value('a list of numbers', lambda v: LIST.accepts(v) and all(number().accepts(entry) for entry in v))
 OPEN = Value('anything', lambda v: True)
+
+SEED = whole(0, at_most=4 * 10**9)  # numpy takes 32 bits, and BasicSR adds the rank
+SCALE = whole(at_most=64)
 
 LOSS = Component(LOSS_REGISTRY)
 OPTIMIZERS = {name: getattr(torch.optim, name) for name in ('Adam', 'AdamW', 'Adamax', 'SGD', 'ASGD', 'RMSprop',
@@ -142,7 +155,7 @@ VAL = {
     'strips': whole(0),                    # images per data set in the before/after strips
     'tile': or_empty(whole()),             # pixels; ~ for whole images. More on both in tiling.check_tile
     'tile_overlap': whole(0),              # pixels
-    'metrics': OPEN,                       # name -> component of METRIC_REGISTRY
+    'metrics': or_empty(MAPPING),          # name -> component of METRIC_REGISTRY
 }
 METRIC_EXTRA = {'better': choice('higher', 'lower')}
 LOGGER = {
@@ -159,15 +172,15 @@ PATH = {
     'pretrain_network_original': or_empty(TEXT),
     'resume_state': or_empty(TEXT),
     'resume_changed': FLAG,
-    'ignore_resume_networks': or_empty(LIST),
+    'ignore_resume_networks': or_empty(TEXTS),
 }
 TOP = {
     'plugin': OPEN,
-    'name!': TEXT,
+    'name!': NAME,
     'model_type!': TEXT,
-    'scale': whole(),
+    'scale': SCALE,
     'num_gpu!': either(choice('auto'), whole(0)),
-    'manual_seed': or_empty(whole(0)),
+    'manual_seed': or_empty(SEED),
     'find_unused_parameters': FLAG,
     'dist_params': or_empty(MAPPING),
     'network_g!': Component(ARCH_REGISTRY),
@@ -183,28 +196,28 @@ RUNTIME = {  # what BasicSR's parse_options and train_pipeline add; not for opti
 }
 
 DATASET = {  # of every data set; the rest is the OPTIONS of its class
-    'name': TEXT,
+    'name': NAME,
     'type!': TEXT,
     'phase': choice('train', 'val', 'test'),
-    'scale': whole(),
+    'scale': SCALE,
     'role': choice('forget', 'retain'),
     'ratio': number(at_least=0),
     'seed': or_empty(whole(0)),
-    'epoch_length': or_empty(whole()),
+    'epoch_length': or_empty(whole(at_most=10**7)),  # of which BasicSR makes a list
     'batch_size_per_gpu': whole(),
-    'num_worker_per_gpu': whole(0),
+    'num_worker_per_gpu': whole(0, at_most=256),
     'persistent_workers': FLAG,
     'pin_memory': FLAG,
     'prefetch_mode': or_empty(choice('cpu', 'cuda')),
-    'num_prefetch_queue': whole(),
-    'dataset_enlarge_ratio': number(above=0),
+    'num_prefetch_queue': whole(at_most=1024),
+    'dataset_enlarge_ratio': number(above=0, at_most=10**6),
 }
 BLOCKS = ('forget', 'retain', 'sets')      # lists of data sets inside a data set
 RETAIN_DEGRADATIONS = {'name': TEXT, 'ratio': number(at_least=0), 'degradations!': LIST}
 BASICSR_DATASETS = ('PairedImageDataset', 'SingleImageDataset')
 BASICSR_DATASET = {'io_backend!': MAPPING, 'dataroot_lq!': TEXT, 'dataroot_gt': TEXT, 'meta_info_file': or_empty(TEXT),
                    'filename_tmpl': TEXT, 'gt_size': whole(), 'use_hflip': FLAG, 'use_rot': FLAG,
-                   'mean': or_empty(LIST), 'std': or_empty(LIST), 'color': or_empty(choice('y'))}
+                   'mean': or_empty(NUMBERS), 'std': or_empty(NUMBERS), 'color': or_empty(choice('y'))}
 TYPES = {bool: FLAG, int: whole(), float: number(), str: TEXT, list: LIST, dict: MAPPING}  # in the OPTIONS of a class
 
 

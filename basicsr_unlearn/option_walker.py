@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from basicsr.utils.registry import DATASET_REGISTRY
+from basicsr.utils.registry import DATASET_REGISTRY, METRIC_REGISTRY
 
 import basicsr_unlearn  # noqa: F401  registers the components
 from basicsr_unlearn.errors import OptionError
@@ -16,7 +16,11 @@ from basicsr_unlearn.option_grammar import (
     BLOCKS,
     DATASET,
     FLAG,
+    LARGEST_WHOLE,
+    LIST,
     MAPPING,
+    METRIC_EXTRA,
+    NUMBERS,
     OPTIMIZERS,
     RETAIN_DEGRADATIONS,
     RUNTIME,
@@ -39,6 +43,7 @@ def check_value(value: Any, spec: Any, where: str, strict: bool = True) -> None:
         if value is not None:
             _check_component(value, spec, where)
     elif isinstance(spec, Parts):
+        check_value(value, or_empty(either(MAPPING, LIST)), where)
         blocks = {where: value} if isinstance(value, Mapping) else {
             f'{where}[{index}]': block for index, block in enumerate(value or [])}
         for place, block in blocks.items():
@@ -83,6 +88,10 @@ def _check_component(block: Any, spec: Component, where: str) -> None:
         if name not in takes and not is_open:
             raise OptionError(_unknown(f'{where}.{name}', name, [*takes, *spec.extra]))
         _check_argument(value, takes.get(name), f'{where}.{name}')
+        if target in OPTIMIZERS.values() and isinstance(takes[name].default, tuple):
+            check_value(value, _numbers(len(takes[name].default)), f'{where}.{name}')
+        if target in SCHEDULERS.values() and name in ('milestones', 'periods'):  # their signatures show no type
+            check_value(value, NUMBERS, f'{where}.{name}')
     for name, parameter in takes.items():
         if parameter.default is parameter.empty and name not in block:
             raise OptionError(f'The option {where}.{name} is missing: {block["type"]} needs it.')
@@ -92,13 +101,19 @@ def _check_component(block: Any, spec: Component, where: str) -> None:
 def _check_argument(value: Any, parameter: inspect.Parameter | None, where: str) -> None:
     """Check the type of an argument where the parameter's default shows one, and that no number is written as text."""
     default = parameter.default if parameter else None
-    if isinstance(default, bool):
-        check_value(value, FLAG, where)
-    elif isinstance(default, numbers.Real) and default is not inspect.Parameter.empty:
-        check_value(value, number(), where)
     for entry in value if isinstance(value, (list, tuple)) else [value]:
         if isinstance(entry, str) and _as_number(entry) is not None and not isinstance(default, str):
             raise OptionError(f'{where} is {_shown(entry, "a number")}.')
+    if isinstance(default, bool):
+        check_value(value, FLAG, where)
+    elif isinstance(default, numbers.Real):
+        check_value(value, number(whole=parameter.annotation is int), where)
+    elif isinstance(default, tuple) and all(isinstance(entry, numbers.Real) for entry in default):
+        check_value(value, NUMBERS, where)
+
+
+def _numbers(count: int) -> Value:
+    return Value(f'a list of {count} numbers', lambda v: NUMBERS.accepts(v) and len(v) == count)
 
 
 def _try_building(target: Any, arguments: dict, where: str) -> None:
@@ -115,6 +130,14 @@ def _try_building(target: Any, arguments: dict, where: str) -> None:
         target(*first, **arguments)
     except (ValueError, TypeError, AssertionError) as error:
         raise OptionError(f'{where} does not work: {str(error).rstrip(".")}.') from error
+
+
+def check_metrics(metrics: Mapping, where: str) -> None:
+    """Check the blocks of `val.metrics` or an audit's `metrics`. Raises OptionError."""
+    for name, metric in metrics.items():
+        if metric is None:
+            raise OptionError(f'{where}.{name} is {_shown(metric, MAPPING.words)}.')
+        check_value(metric, Component(METRIC_REGISTRY, METRIC_EXTRA), f'{where}.{name}')
 
 
 def check_dataset(block: Any, where: str) -> None:
@@ -141,6 +164,8 @@ def check_dataset(block: Any, where: str) -> None:
 
 def registered(registry: Any, name: Any, where: str) -> Any:
     """What `name` stands for in a registry, with or without BasicSR's suffix. Raises OptionError with the nearest."""
+    if not isinstance(name, str):
+        raise OptionError(f'{where} is {_shown(name, "the name of a component")}.')
     entries = dict(registry.items() if isinstance(registry, Mapping) else iter(registry))
     for candidate in (name, f'{name}_basicsr'):
         if candidate in entries:
@@ -169,6 +194,8 @@ def _nearest(name: Any, valid: list[str]) -> str | None:
 
 def _shown(value: Any, words: str) -> str:
     """How an error shows a value that is not what `words` say."""
+    if 'number' in words and isinstance(value, numbers.Real) and abs(value) > LARGEST_WHOLE:
+        return f'{_short(value)}, which is none of the numbers that are {words} and of use'
     if value is None:
         return f'empty (~), not {words}'
     if isinstance(value, str) and 'number' in words and _as_number(value) is not None:
@@ -176,8 +203,15 @@ def _shown(value: Any, words: str) -> str:
         return f"the text '{value}', not {words}: write {plain}"
     if isinstance(value, Mapping):
         return f'a block of options, not {words}'
-    return f"{f'{value!r}' if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else value}, " \
-           f'not {words}'
+    return f'{_short(value)}, not {words}'
+
+
+def _short(value: Any) -> str:
+    """A value as an option file has it, at most 60 characters of it."""
+    if isinstance(value, numbers.Integral) and abs(value) > LARGEST_WHOLE:
+        return f'{float(value):.0e}' if abs(value) < 1e300 else 'beyond 1e300'
+    shown = str(value).lower() if isinstance(value, bool) else repr(value) if isinstance(value, str) else str(value)
+    return shown if len(shown) <= 60 else f'{shown[:57]}...'
 
 
 def _as_number(text: str) -> float | None:

@@ -3,21 +3,20 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from basicsr.utils.registry import ARCH_REGISTRY, METRIC_REGISTRY, MODEL_REGISTRY
+from basicsr.utils.registry import ARCH_REGISTRY, MODEL_REGISTRY
 
 import basicsr_unlearn  # noqa: F401  registers the components
 from basicsr_unlearn.errors import OptionError
 from basicsr_unlearn.option_agreement import check_gpu, check_tiling, check_training
 from basicsr_unlearn.option_grammar import (
     DATASET,
-    METRIC_EXTRA,
     SCHEDULE,
     TOP,
     TRAIN,
     Component,
 )
 from basicsr_unlearn.option_loader import import_plugin, load_yaml
-from basicsr_unlearn.option_walker import check_dataset, check_section, check_value, registered
+from basicsr_unlearn.option_walker import check_dataset, check_metrics, check_section, check_value, registered
 from basicsr_unlearn.presets import expand_method
 
 LARGEST = 2**20  # bytes of an option file; the longest shipped one has 14,000
@@ -75,14 +74,13 @@ def check_options(opt: dict, is_train: bool) -> None:
         OptionError: the first option that is unknown, missing, of the wrong type, or out of range, by its full name.
     """
     opt = expand_method(opt)
-    strict = opt.get('model_type') in TRAIN
+    strict = str(opt.get('model_type')) in TRAIN
     check_section(opt, TOP, '', strict)
     registered(MODEL_REGISTRY, opt['model_type'], 'model_type')
     for name, block in opt.items():
         if name.startswith('network_') and name != 'network_g':
             check_value(block, Component(ARCH_REGISTRY), name)
-    for name, metric in ((opt.get('val') or {}).get('metrics') or {}).items():
-        check_value(metric, Component(METRIC_REGISTRY, METRIC_EXTRA), f'val.metrics.{name}')
+    check_metrics((opt.get('val') or {}).get('metrics') or {}, 'val.metrics')
     _check_datasets(opt['datasets'], is_train, strict)
     check_gpu(opt)
     check_tiling(opt, strict)

@@ -13,12 +13,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY
+from basicsr.utils.registry import DATASET_REGISTRY
 from PIL import Image
 from torch import nn
 from torch.utils.data import Dataset
 
-from basicsr_unlearn.checkpoint import check_fit, read_weights, resolve_checkpoint
 from basicsr_unlearn.data.degradation_chain import load_depth
 from basicsr_unlearn.data.degraded_image_dataset import DegradedImageDataset
 from basicsr_unlearn.data.drawn import DrawnDataset, crop_window
@@ -28,11 +27,10 @@ from basicsr_unlearn.data.mixed_dataset import MixedDataset
 from basicsr_unlearn.data.paired_restoration_dataset import PairedRestorationDataset, check_sizes
 from basicsr_unlearn.data.store import ImageStore
 from basicsr_unlearn.errors import CheckpointError, DataError, OptionError, UnlearnError
-from basicsr_unlearn.models.preparing import build_parts
+from basicsr_unlearn.metric_check import check_metrics
+from basicsr_unlearn.network_check import build_network, check_checkpoints, check_masks, check_smallest
 from basicsr_unlearn.option_walker import registered
-from basicsr_unlearn.presets import expand_method
 from basicsr_unlearn.skill_check import check_skill
-from basicsr_unlearn.unlearning.parts import MASKS, Evidence
 
 DECODED = 16  # images per data set that are decoded in full; of the others, head and end are read
 THREADS = 8
@@ -61,10 +59,11 @@ def preflight(opt: dict) -> None:
                 _check_leaf(leaf, sizes, f'datasets.{key}')
             if key == 'train' and opt['model_type'] == 'UnlearnModel':
                 _check_streams(dataset)
-        net = _build_network(opt)
-        _check_smallest(sizes, net)
-        _check_masks(opt, net)
-        _check_checkpoints(opt, net)
+        check_metrics((opt.get('val') or {}).get('metrics'), 'val.metrics')
+        net = build_network(opt)
+        check_smallest(sizes, net)
+        check_masks(opt, net)
+        check_checkpoints(opt, net, _resumes(opt))
         _check_disk(opt, net)
         check_skill(opt, net, _resumes(opt))
 
@@ -222,53 +221,6 @@ def _samples(leaf: Dataset) -> set[tuple[str, str]]:
     if isinstance(leaf, DegradedImageDataset):
         return {(os.path.realpath(store.path(name)), repr(leaf.chain.steps)) for store, name in leaf.images}
     return set()
-
-
-def _build_network(opt: dict) -> nn.Module:
-    arguments = deepcopy(dict(opt['network_g']))
-    cls = registered(ARCH_REGISTRY, arguments.pop('type'), 'network_g.type')
-    try:
-        return cls(**arguments)
-    except Exception as error:  # architectures check their options in many ways, or not at all
-        raise OptionError(f'network_g does not work: {cls.__name__} says {_one_line(error)}.') from error
-
-
-def _check_smallest(sizes: dict[str, Size], net: nn.Module) -> None:
-    """No image is smaller than the network's `min_size`, if it has one."""
-    least = getattr(net, 'min_size', 1)
-    for path, (height, width) in sizes.items():
-        if min(height, width) < least:
-            raise DataError(f'{path} is {width}x{height}, but {type(net).__name__} needs at least {least} pixels a '
-                            'side: take it out.')
-
-
-def _check_masks(opt: dict, net: nn.Module) -> None:
-    """Masks that go by names alone find what they name in the network."""
-    if opt['is_train'] and opt['model_type'] == 'UnlearnModel':
-        for mask in build_parts(MASKS, expand_method(opt)['train'].get('mask_opt'), 'train.mask_opt'):
-            if not mask.needs:
-                mask(Evidence(net))
-
-
-def _check_checkpoints(opt: dict, net: nn.Module) -> None:
-    path, is_ours = opt['path'], opt['model_type'] == 'UnlearnModel'
-    original = path.get('pretrain_network_g')
-    if original is None and is_ours and not _resumes(opt):
-        raise OptionError('path.pretrain_network_g is empty: name the checkpoint of the network ' +
-                          ('that is to forget.' if opt['is_train'] else 'to test.'))
-    if original is not None:
-        if not is_ours and not os.path.exists(original):
-            raise CheckpointError(f"The checkpoint {original} does not exist in the current directory: BasicSR's "
-                                  f'{opt["model_type"]} takes path.pretrain_network_g from there.')
-        # BasicSR's own models insist on the key `params`; ours takes what is there unless the file names one
-        key = path.get('param_key_g', None if is_ours else 'params')
-        weights = read_weights(original, key, net)
-        if path.get('strict_load_g', True):
-            check_fit(net, weights, resolve_checkpoint(original))
-    for reference in ('retrained', 'original'):
-        if path.get(f'pretrain_network_{reference}'):
-            checkpoint = resolve_checkpoint(path[f'pretrain_network_{reference}'])
-            check_fit(net, read_weights(checkpoint, None, net), checkpoint)
 
 
 def _check_disk(opt: dict, net: nn.Module) -> None:

@@ -14,7 +14,8 @@ from torch import nn
 from basicsr_unlearn import preflight as module
 from basicsr_unlearn.data import image_io
 from basicsr_unlearn.errors import CheckpointError, DataError, OptionError
-from basicsr_unlearn.preflight import ARCH_REGISTRY, DATASET_REGISTRY, preflight
+from basicsr_unlearn.network_check import ARCH_REGISTRY
+from basicsr_unlearn.preflight import DATASET_REGISTRY, preflight
 
 Usage = namedtuple('Usage', 'total used free')
 

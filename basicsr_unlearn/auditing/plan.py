@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from basicsr.utils.registry import ARCH_REGISTRY, METRIC_REGISTRY
+from basicsr.utils.registry import ARCH_REGISTRY
 
 from basicsr_unlearn.audit.recovery import WAYS
 from basicsr_unlearn.entry import override
@@ -15,7 +15,6 @@ from basicsr_unlearn.option_grammar import (
     FLAG,
     LIST,
     MAPPING,
-    METRIC_EXTRA,
     OPEN,
     TEXT,
     Component,
@@ -25,7 +24,7 @@ from basicsr_unlearn.option_grammar import (
     or_empty,
     whole,
 )
-from basicsr_unlearn.option_walker import check_dataset, check_section, check_value
+from basicsr_unlearn.option_walker import check_dataset, check_metrics, check_section, check_value
 from basicsr_unlearn.options import find_option_file, load_option_file
 from basicsr_unlearn.proof.judgement import Yardstick, yardstick_of
 from basicsr_unlearn.tiling import DEFAULT_OVERLAP, check_tile
@@ -125,8 +124,7 @@ def read_audit(path: str, overrides: list[str] = (), quick: bool = False) -> Aud
     if not re.fullmatch(r'[\w.=+-]+', name):
         raise OptionError(f"name is '{name}', which becomes a folder: use letters, digits, _, -, +, . and =.")
     _check_datasets(opt['datasets'])
-    for key, metric in opt['metrics'].items():
-        check_value(metric, Component(METRIC_REGISTRY, METRIC_EXTRA), f'metrics.{key}')
+    check_metrics(opt['metrics'], 'metrics')
     if opt['metrics'].get('psnr', {}).get('type') != 'calculate_psnr':
         raise OptionError('metrics.psnr is missing, in which forgetting is measured: add '
                           'psnr: {type: calculate_psnr, crop_border: 0}.')

@@ -20,6 +20,16 @@ PARAMETERS = {
     'low_light': {'exposure': [0.1, 0.5], 'gamma': [1.0, 2.0], 'read_noise': [0, 6]},
     'jpeg': {'quality': [20, 80]},
 }
+# The least and the most of each parameter: beyond lies no image, or an hour for a patch. Our choice.
+LIMITS = {
+    'gaussian_noise': {'sigma': (0, 1000)},
+    'rain_streaks': {'density': (0, 1), 'length': (1, 500), 'angle': (-360, 360), 'width': (0, 100), 'opacity': (0, 1)},
+    'haze': {'beta': (0, 100), 'airlight': (0, 1)},
+    'blur': {},
+    'gaussian_blur': {'sigma': (0, 100)},
+    'low_light': {'exposure': (0, 100), 'gamma': (0, 100), 'read_noise': (0, 1000)},
+    'jpeg': {'quality': (1, 100)},
+}
 FILES = {'haze': 'depth', 'blur': 'kernels'}  # the option of a step that names a folder
 
 
@@ -113,15 +123,21 @@ def _load_kernels(folder: str) -> list[np.ndarray]:
 
 def _load_array(path: Path) -> np.ndarray:
     try:
-        return np.load(path)
-    except (OSError, ValueError) as error:
-        raise DataError(f'{path} cannot be read as a NumPy array: {error}.') from error
+        array = np.load(path)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f'{path} cannot be read as a NumPy array: {" ".join(str(error).split()).rstrip(".")}.'
+                        ) from error
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in 'biuf':
+        raise DataError(f'{path} holds no array of numbers.')
+    return array
 
 
 def _checked(step: dict) -> dict:
-    kind = step.get('type') if isinstance(step, dict) else None
-    if kind not in PARAMETERS:
-        raise OptionError(f"'{kind}' is no degradation: use one of {', '.join(PARAMETERS)}.")
+    if not isinstance(step, dict):
+        raise OptionError(f'degradations has an entry that is no block but {str(step)[:40]}: write {{type: ...}}.')
+    kind = step.get('type')
+    if not isinstance(kind, str) or kind not in PARAMETERS:
+        raise OptionError(f"'{str(kind)[:40]}' is no degradation: use one of {', '.join(PARAMETERS)}.")
     allowed = {'type', *PARAMETERS[kind], *([FILES[kind]] if kind in FILES else [])}
     unknown = sorted(set(step) - allowed)
     if unknown:
@@ -130,18 +146,27 @@ def _checked(step: dict) -> dict:
     if kind == 'blur' and not step.get('kernels'):
         raise OptionError('The degradation blur needs kernels: a folder of measured kernels (.npy or images).')
     for key, value in step.items():
-        if key in PARAMETERS[kind] and not _is_drawable(value):
-            raise OptionError(f"{key} of the degradation {kind} is '{value}': write a number, [low, high] or "
-                              '{choices: [...]}.')
+        if key in PARAMETERS[kind] and not _is_drawable(value, *LIMITS[kind][key]):
+            low, high = LIMITS[kind][key]
+            raise OptionError(f"{key} of the degradation {kind} is '{str(value)[:40]}': write a number from {low} to "
+                              f'{high}, [low, high] or {{choices: [...]}}.')
+        if key == FILES.get(kind) and not (value is None or isinstance(value, str)):
+            raise OptionError(f'{key} of the degradation {kind} must be a folder, not {str(value)[:40]}.')
     return {**PARAMETERS[kind], **step}
 
 
-def _is_drawable(value) -> bool:
+def _is_drawable(value, low: float, high: float) -> bool:
+    values = value
     if isinstance(value, dict):
-        return set(value) == {'choices'} and bool(value['choices']) and all(map(_is_number, value['choices']))
-    if isinstance(value, (list, tuple)):
-        return len(value) == 2 and all(map(_is_number, value)) and value[0] <= value[1]
-    return _is_number(value)
+        values = value.get('choices') if set(value) == {'choices'} else None
+        if not isinstance(values, (list, tuple)) or not values:
+            return False
+    elif isinstance(value, (list, tuple)):
+        if len(value) != 2 or not all(map(_is_number, value)) or value[0] > value[1]:
+            return False
+    else:
+        values = [value]
+    return all(_is_number(entry) and low <= entry <= high for entry in values)
 
 
 def _is_number(value) -> bool:

@@ -15,6 +15,7 @@ from basicsr_unlearn.data.drawn import (
 from basicsr_unlearn.data.image_io import to_float
 from basicsr_unlearn.data.pairing import filter_names
 from basicsr_unlearn.data.store import ImageStore
+from basicsr_unlearn.errors import OptionError
 
 
 @DATASET_REGISTRY.register()
@@ -40,6 +41,8 @@ class DegradedImageDataset(DrawnDataset):
     def __init__(self, opt: dict):
         super().__init__(opt)
         roots = require(opt, 'dataroot_gt')
+        if not isinstance(roots, str) and not (roots and all(isinstance(root, str) for root in roots)):
+            raise OptionError(f'dataroot_gt of the data set {opt.get("name")} must be a folder or a list of folders.')
         stores = [ImageStore(root, opt.get('cache', False)) for root in ([roots] if isinstance(roots, str) else roots)]
         names = {name for store in stores for name in store.names}
         kept = set(filter_names(sorted(names), opt.get('only_files'), opt.get('except_files'),

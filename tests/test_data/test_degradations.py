@@ -142,6 +142,11 @@ def test_draw():
     ([{'type': 'gaussian_noise', 'sigma': [50, 0]}], 'write a number'),
     ([{'type': 'gaussian_noise', 'sigma': {'choices': []}}], 'write a number'),
     ([{'type': 'blur'}], 'blur needs kernels'),
+    ([{'type': 'blur', 'kernels': 5}], 'kernels .* must be a folder'),
+    ([5], 'no block but 5'), ([{'type': ['haze']}], 'no degradation'),
+    ([{'type': 'rain_streaks', 'length': [1, 10**9]}], 'length of .* from 1 to 500'),
+    ([{'type': 'jpeg', 'quality': {'choices': [0]}}], 'quality of .* from 1 to 100'),
+    ([{'type': 'haze', 'beta': float('nan')}], 'beta of .* from 0 to 100'),
 ])
 def test_bad_steps_are_refused(bad, message):
     with pytest.raises(OptionError, match=message):
@@ -155,6 +160,12 @@ def test_missing_and_unusable_files_are_named(tmp_path, image):
         DegradationChain([{'type': 'haze', 'depth': str(tmp_path / 'none')}])
     np.save(tmp_path / 'zero.npy', np.zeros((3, 3)))
     with pytest.raises(DataError, match='zero.npy must be one plane'):
+        DegradationChain([{'type': 'blur', 'kernels': str(tmp_path)}])
+    (tmp_path / 'zero.npy').write_bytes(b'')
+    with pytest.raises(DataError, match='zero.npy cannot be read'):
+        DegradationChain([{'type': 'blur', 'kernels': str(tmp_path)}])
+    np.save(tmp_path / 'zero.npy', np.array(['x']))
+    with pytest.raises(DataError, match='zero.npy holds no array of numbers'):
         DegradationChain([{'type': 'blur', 'kernels': str(tmp_path)}])
     np.save(tmp_path / 'holes.npy', np.full((40, 36), np.inf))
     np.save(tmp_path / 'small.npy', np.ones((4, 4)))
