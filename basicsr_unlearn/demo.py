@@ -27,7 +27,7 @@ from basicsr_unlearn.terminal import wrapped
 from basicsr_unlearn.unlearning.relearning import relearn
 
 DEFAULT_OPTION_FILE, PUBLISHED = 'options/unlearn_haze_calibrated.yml', 'options/unlearn_haze.yml'
-CURE = 'options/unlearn_haze_deep.yml'  # what takes haze further out of the weights
+CURE = 'basicsr-unlearn train -opt options/unlearn_haze_deep.yml'  # takes haze further out of the weights
 STEPS, PAIRS, LR = (0, 5, 10, 25), 8, 5e-4  # of learning again: the audit's rate, its first steps
 
 
@@ -134,7 +134,7 @@ def told(record: Mapping, beside: Sequence[FinishedRun], curves: Mapping, out: P
     for name, by in curves.items():
         scores = ', '.join(f'{column} {curve[STEPS[-1]]:.2f} dB' for column, curve in by.items())
         parts += ['', wrapped(f'{name} learned again on {PAIRS} pairs, after {STEPS[-1]} steps: {scores}.'),
-                  wrapped(f'What takes it further out of the weights, at more cost: {CURE}.')]
+                  'Further out of its weights, at more cost:', f'  {CURE}']
     for one in beside:
         parts += ['', wrapped(f'Beside it, {one.record["method"]}, the published way ({one.option_file}). '
                                + ' '.join(one.record['headline'])), '', score_table(one.record['datasets'], judge)]

@@ -14,7 +14,7 @@ def relearning_section(curves: Mapping[str, Mapping[str, Mapping[int, float]]], 
     Args:
         curves: forget set -> network -> step -> score.
         record: of the run.
-        cure: the option file that removes what sleeps.
+        cure: the command that takes it further out.
     """
     if not curves:
         return ''
@@ -24,8 +24,8 @@ def relearning_section(curves: Mapping[str, Mapping[str, Mapping[int, float]]], 
             f'trained on {record["relearning"]["pairs"]} forget pairs for a few steps (Adam, learning rate '
             f'{record["relearning"]["lr"]:g}). One that never had the skill learns as the retrained network does; what '
             'rises sooner still had it. This is a short look: the audit attacks harder.</p>'
-            f'<div class="charts">{charts}</div><p>What takes haze further out of the weights, at more cost: '
-            f'<code>{escape(cure)}</code>.</p></section>')
+            f'<div class="charts">{charts}</div><p>Further out of the weights, at more cost: '
+            f'<code>{escape(cure)}</code></p></section>')
 
 
 def _chart(name: str, by: Mapping[str, Mapping[int, float]]) -> str:

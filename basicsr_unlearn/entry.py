@@ -29,6 +29,7 @@ from basicsr_unlearn.progress import training_shown
 from basicsr_unlearn.run_end import FinishedRun, finish, told
 from basicsr_unlearn.running import watched
 from basicsr_unlearn.signals import end_workers, tell, watching
+from basicsr_unlearn.terminal import short
 from basicsr_unlearn.testing import testing_shown
 
 BAD_INPUT, INTERRUPTED = 2, 130
@@ -221,8 +222,11 @@ def _run_holding(held: ExitStack, command: str, argv: list[str], end: Callable[[
     # not after an error in one process: the others may be waiting for it
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
-    if training and not code and isinstance(built[0], UnlearnModel) and built[0].opt['rank'] == 0:
-        end(finish(built[0], given, named_method(args.opt, args.force_yml), time.perf_counter() - begin))
+    if training and not code and built[0].opt['rank'] == 0:
+        if isinstance(built[0], UnlearnModel):
+            end(finish(built[0], given, named_method(args.opt, args.force_yml), time.perf_counter() - begin))
+        else:
+            print(f'Network:  {short(os.path.join(built[0].opt["path"]["models"], "net_g_latest.pth"))}')
     return code
 
 
