@@ -2,20 +2,21 @@
 import json
 from collections.abc import Mapping
 from copy import deepcopy
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
 from basicsr_unlearn.checkpoint import resolve_checkpoint
 from basicsr_unlearn.errors import DataError
 
+LARGEST = 1e9  # of a number, which NaN is not below
 COST = ('steps', 'batch', 'seconds', 'memory_mb')
 
 
 def is_record(record: Any, measure: Mapping) -> bool:
     """Whether what a JSON file held is a whole record of a network that was measured in this way."""
     if not isinstance(record, dict) or not all(
-            isinstance(record.get(part), dict) for part in ('scores', 'identity', 'relearn')):
+            isinstance(record.get(part), dict) for part in ('scores', 'identity', 'relearn')) or not _printable(
+            record.get('checkpoint', '')):
         return False
     seeds, steps = ([str(value) for value in measure['relearning'][key]] for key in ('seeds', 'steps'))
     curves = [record['relearn'].get(seed) for seed in seeds]
@@ -25,9 +26,14 @@ def is_record(record: Any, measure: Mapping) -> bool:
     return all(_numbers(part) for part in parts) and all(set(curve) == set(steps) for curve in curves)
 
 
+def _printable(text: Any) -> bool:
+    return isinstance(text, str) and text.isprintable()
+
+
 def _numbers(block: Any) -> bool:
     return isinstance(block, dict) and len(block) > 0 and all(
-        isinstance(value, (int, float)) and not isinstance(value, bool) and isfinite(value) for value in block.values())
+        isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < LARGEST
+        for value in block.values())
 
 
 def finished(job: Mapping) -> dict | None:
