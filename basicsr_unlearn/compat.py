@@ -20,6 +20,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data._utils import signal_handling
 
 from basicsr_unlearn.errors import OptionError
+from basicsr_unlearn.installation import tensorboard_trouble
 
 
 def alias_functional_tensor() -> None:
@@ -85,6 +86,8 @@ def prepare_pipeline(use_gpu: bool = True) -> Iterator[None]:
             writer = open_tensorboard(opt)
             if writer is not None:
                 stack.callback(writer.close)
+                if tensorboard_trouble():
+                    logger.warning(tensorboard_trouble())
             return writer
 
         forget_logger()

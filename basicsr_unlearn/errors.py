@@ -21,6 +21,10 @@ class TrainingError(UnlearnError):
     """Training reached a state that must not pass for success, such as a loss that is not finite."""
 
 
+class InstallationError(UnlearnError, ImportError):
+    """A package that this one needs is missing, cannot be loaded, or is another of the same name."""
+
+
 def from_torch(error: Exception) -> str | None:
     """The sentence for what torch raises in words of its own and a user can put right; None for any other error."""
     message = str(error)

@@ -1,4 +1,5 @@
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -8,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+import basicsr_unlearn
+from basicsr_unlearn.cli import main
 from basicsr_unlearn.version import __version__
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -32,9 +35,13 @@ def test_the_wheel_carries_all_that_runs_outside_a_checkout(wheel):
     for folder, pattern, place in (('options', '*.yml', 'basicsr_unlearn/option_files'),
                                    ('basicsr_unlearn', '**/*.py', 'basicsr_unlearn'),
                                    ('basicsr_unlearn', '**/*.html', 'basicsr_unlearn'),
-                                   ('basicsr_unlearn', '*.css', 'basicsr_unlearn'),
+                                   ('basicsr_unlearn', '**/*.css', 'basicsr_unlearn'),
+                                   ('basicsr_unlearn', '**/*.yml', 'basicsr_unlearn'),
+                                   ('basicsr_unlearn', 'py.typed', 'basicsr_unlearn'),
                                    ('basicsr_unlearn', 'zoo/*.*', 'basicsr_unlearn')):
-        for path in (REPOSITORY / folder).glob(pattern):
+        paths = list((REPOSITORY / folder).glob(pattern))
+        assert paths
+        for path in paths:
             assert f'{place}/{path.relative_to(REPOSITORY / folder).as_posix()}' in names
     assert not any(name.startswith(('tests', 'options/', 'datasets/')) for name in names)
 
@@ -50,6 +57,71 @@ def test_the_metadata_name_the_requirements_that_work_together(wheel):
     assert 'basicsr-unlearn = basicsr_unlearn.cli:main' in scripts
     assert 'setuptools<82,>=77.0.3' in requirements and 'scipy<2' in requirements and 'basicsr>=1.4.2' in requirements
     assert not any(requirement.startswith('tensorboard') for requirement in requirements)  # basicsr brings tb-nightly
+
+
+def test_the_metadata_say_what_the_package_is_and_for_whom(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        metadata = message_from_bytes(archive.read(f'basicsr_unlearn-{__version__}.dist-info/METADATA'))
+    classifiers = metadata.get_all('Classifier')
+    minors = {int(minor) for minor in re.findall(r'Python :: 3[.](\d+)', ' '.join(classifiers))}
+    assert minors == {10, 11, 12, 13}  # as Requires-Python says
+    for topic in ('Development Status', 'Intended Audience', 'Operating System', 'Topic', 'Typing :: Typed'):
+        assert any(classifier.startswith(topic) for classifier in classifiers)
+    assert metadata['License'] == 'Apache-2.0' and metadata.get_all('License-File') == ['LICENSE']
+    assert metadata['Summary'] and metadata['Author'] and 'machine unlearning' in metadata['Keywords']
+
+
+def test_one_version_in_the_package_the_changelog_and_the_command(capsys):
+    versions = re.findall(r'^## \[?(\d+[.]\d+[.]\d+)', (REPOSITORY / 'CHANGELOG.md').read_text('utf-8'), re.MULTILINE)
+    assert versions[0] == __version__ == basicsr_unlearn.__version__
+    assert main(['--version']) == 0
+    assert capsys.readouterr().out.split() == ['basicsr_unlearn', __version__]
+
+
+def test_all_places_ask_for_the_same_versions(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        metadata = message_from_bytes(archive.read(f'basicsr_unlearn-{__version__}.dist-info/METADATA'))
+    asked = {re.match(r'[\w-]+', each)[0]: set(re.findall(r'[<>=]+[\d.]+', each))
+             for each in metadata.get_all('Requires-Dist')}
+    for name in ('README.md', 'Makefile', 'pyproject.toml', 'basicsr_unlearn/installation.py'):
+        string = (REPOSITORY / name).read_text(encoding='utf-8')
+        for package, limits in re.findall(r'\b(setuptools|basicsr|scipy)((?:,?[<>]=?[\d.]+)+)', string):
+            assert set(limits.split(',')) <= asked[package], f'{name} asks for {package}{limits}'
+
+
+def setup_py(folder: Path, python: tuple[int, int], **environment: str) -> subprocess.CompletedProcess:
+    """The metadata step of a build of this package by some Python, in an environment without any package."""
+    for name in ('setup.py', 'basicsr_unlearn/version.py'):
+        (folder / name).parent.mkdir(exist_ok=True)
+        shutil.copy(REPOSITORY / name, folder / name)
+    (folder / 'sitecustomize.py').write_text(f"""import site, sys
+sys.version_info = {python!r} + (0, 'final', 0)
+site.getsitepackages = lambda: [{str(folder / 'site-packages')!r}]
+site.getusersitepackages = lambda: ''
+""", encoding='utf-8')
+    (folder / 'setuptools.py').write_text('setup = lambda **_: print("built")\nfind_packages = lambda **_: []\n',
+                                          encoding='utf-8')
+    return subprocess.run([sys.executable, '-S', '-c', "import sitecustomize, runpy; runpy.run_path('setup.py')"],
+                          cwd=folder, capture_output=True, text=True, env={'PYTHONPATH': str(folder), **environment})
+
+
+@pytest.mark.parametrize('python, pip, builds', [
+    ((3, 12), {'PIP_BUILD_TRACKER': 'x'}, True),
+    ((3, 13), {'PIP_BUILD_TRACKER': 'x'}, False),
+    ((3, 13), {'PIP_BUILD_TRACKER': 'x', 'PIP_NO_DEPS': '1'}, True),  # the wheel alone
+    ((3, 13), {}, True),  # another builder, which installs nothing
+])
+def test_pip_says_in_one_sentence_where_basicsr_cannot_be_built(tmp_path, python, pip, builds):
+    run = setup_py(tmp_path, python, **pip)
+    if builds:
+        assert run.returncode == 0 and run.stdout == 'built\n', run.stderr
+        return
+    assert run.returncode == 1 and len(run.stderr.splitlines()) == 1
+    assert 'BasicSR' in run.stderr and '3.13' in run.stderr and '3.12' in run.stderr and 'README.md' in run.stderr
+    info = tmp_path / 'site-packages' / 'basicsr-1.4.2.dist-info'
+    info.mkdir(parents=True)
+    (info / 'METADATA').write_text('Metadata-Version: 2.1\nName: basicsr\nVersion: 1.4.2\n', encoding='utf-8')
+    assert setup_py(tmp_path, python, **pip).stdout == 'built\n'
 
 
 def test_an_installed_package_finds_its_files_from_anywhere(wheel, tmp_path):
