@@ -47,8 +47,8 @@ class WatchedTraining:
         self.total = 0
         self.sets = 0
         self.bar: tqdm | None = None
-        self.validated: dict[str, int] = {}  # data set -> the iteration that it was last validated after
-        self.round: dict[str, str] = {}  # data set -> its part of the line of the current validation
+        self.validated: dict[int, int] = {}  # data loader by its id -> the iteration that it last ran after
+        self.round: list[tuple[str, str]] = []  # data sets with their scores, of the current validation
         self.has_start = False
         self.plain = Plain()
         self.latest = ''  # scores of the training batch
@@ -75,9 +75,9 @@ class WatchedTraining:
                 # after the end BasicSR's counter is one ahead, and validates what the last iteration validated
                 name = dataloader.dataset.opt['name']
                 iteration = getattr(model, 'iteration', min(current_iter, self.total))
-                if self.validated.get(name) == iteration:
+                if self.validated.get(id(dataloader)) == iteration:
                     return
-                self.validated[name] = iteration
+                self.validated[id(dataloader)] = iteration
                 if self.bar is not None:
                     self.bar.set_postfix_str(f'validating {name}')
                 validate(dataloader, current_iter, tb_logger, save_img)
@@ -141,18 +141,18 @@ class WatchedTraining:
 
     def add_scores(self, model: Any, name: str, iteration: int) -> None:
         """Add a data set to the line of this validation, and show that when it is complete."""
-        self.round[name] = set_scores(model, name)
+        self.round.append((name, set_scores(model, name)))
         if len(self.round) < self.sets:
             return
-        found, self.round = self.round, {}
-        if not any(found.values()):
-            return
+        found, self.round = self.round, []
         digits = max(len(str(self.total)), 3)
-        start = {name: set_scores(model, name, 'original') for name in found}
-        if not self.has_start and any(start.values()):
-            say(joined(f'{0:>{digits}}  ', [part for part in start.values() if part]))
-        self.has_start = True
-        say(joined(f'{iteration:>{digits}}  ', [part for part in found.values() if part]))
+        rounds = {iteration: [part for _, part in found if part]}
+        if not self.has_start:
+            self.has_start = True
+            rounds = {0: [part for part in (set_scores(model, name, 'original') for name, _ in found) if part], **rounds}
+        for at, parts in rounds.items():
+            if parts:
+                say(joined(f'{at:>{digits}}  ', parts))
 
 
 class Plain:
@@ -179,8 +179,10 @@ def step_scores(log_vars: Mapping) -> str:
     """What the log of a step says of the training batch: PSNR of the streams, or else the parts of the loss."""
     psnr = [f'{stream} {float(log_vars[f"psnr_{stream}"]):.1f} dB' for stream in ('forget', 'retain')
             if f'psnr_{stream}' in log_vars]
-    return ', '.join(psnr or [f'{key[2:]} {value:.3g}' for key, value in log_vars.items()
-                              if key.startswith('l_') and isinstance(value, Real)])
+    if psnr:
+        return f'batch: {", ".join(psnr)}'
+    return ', '.join(f'{key[2:]} {value:.3g}' for key, value in log_vars.items()
+                     if key.startswith('l_') and isinstance(value, Real))
 
 
 def set_scores(model: Any, name: str, of: str = 'now') -> str:
