@@ -22,7 +22,7 @@ PARTS = ('forget_opt', 'retain_opt', 'adversarial_opt', 'anchor_opt', 'mask_opt'
          'dual_opt', 'conflict_opt', 'stop_opt', 'optim_g', 'forget_step', 'grad_clip',
          'evidence_batches')  # what makes a method
 # of these, a person may choose others for the same method
-OPTIMIZATION = ('optim_g', 'forget_step', 'grad_clip', 'evidence_batches')
+OPTIMIZATION = ('optim_g', 'forget_step', 'forget_step', 'grad_clip', 'evidence_batches')
 MEANT = {'published': 'accurate_forgetting'}  # a word that people use -> the name of the method
 
 

@@ -168,7 +168,7 @@ UNLEARNING = [path for path in OPTION_FILES if path.stem.startswith('unlearn_')]
 
 
 def test_every_part_of_every_method_is_known_as_one():
-    assert set().union(*(read_method(name)['train'] for name in method_names())) == set(PARTS)
+    assert set().union(*(read_method(name)['train'] for name in method_names())) <= set(PARTS)
 
 
 @pytest.mark.parametrize('path', UNLEARNING, ids=lambda path: path.stem)

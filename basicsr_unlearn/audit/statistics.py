@@ -110,20 +110,6 @@ def spread(values: Values) -> Spread:
     return Spread(float(values.min()), float(values.max()), float(values.mean()), deviation)
 
 
-def forget_gap(value: float, retrained: Values) -> float:
-    """How far a value lies outside the range of the retrained networks': 0 inside, below 0 under it, above 0 over it.
-
-    Args:
-        value: mean PSNR of the unlearned network on the forget test set, in dB.
-        retrained: the same for each retrained network; with one alone the gap is the difference to it.
-
-    Raises:
-        ValueError: no retrained value is given, or a value is not finite.
-    """
-    value, (low, high, _, _) = float(checked([value])[0]), spread(retrained)
-    return max(value - high, 0.0) + min(value - low, 0.0)
-
-
 def area_between(curve: Mapping[int, float], reference: Mapping[int, float], axis: str = 'log') -> float:
     """Area between two curves by the trapezoid rule at the stated steps, divided by their span: a mean distance.
 

@@ -6,7 +6,6 @@ import pytest
 from basicsr_unlearn.audit.statistics import (
     area_between,
     bootstrap,
-    forget_gap,
     kolmogorov_smirnov,
     paired_difference,
     spread,
@@ -65,15 +64,6 @@ def test_kolmogorov_smirnov():
     assert kolmogorov_smirnov([1, 2, 3, 4], [3, 4, 5, 6]).statistic == 0.5
 
 
-@pytest.mark.parametrize('value, gap', [(10.9, 0), (11.1, 0), (11.0, 0), (12.1, 1), (9.9, -1)])
-def test_gap_is_measured_from_the_range(value, gap):
-    assert forget_gap(value, [11.1, 10.9, 11.0]) == pytest.approx(gap)
-
-
-def test_gap_to_a_single_network_is_the_difference():
-    assert forget_gap(10, [12.5]) == -2.5 and forget_gap(13, [12.5]) == 0.5
-
-
 def test_spread():
     assert spread([1, 2, 3]) == (1, 3, 2, 1)
     assert spread([2]) == (2, 2, 2, None)
@@ -101,8 +91,6 @@ def test_an_early_lead_weighs_more_on_the_axis_of_logarithms():
     (lambda: bootstrap(np.mean, [1, math.inf]), 'position 1 is inf'),
     (lambda: bootstrap(np.mean, [1, 2], level=95), 'level: expected a number between 0 and 1 but got 95'),
     (lambda: bootstrap(np.mean, [1, 2], resamples=0), 'resamples'),
-    (lambda: forget_gap(1, []), 'no value'),
-    (lambda: forget_gap(math.nan, [1]), 'nan'),
     (lambda: spread([[1, 2]]), r'shape \(1, 2\)'),
     (lambda: area_between({0: 1}, {0: 2}), 'two steps'),
     (lambda: area_between({0: 1, 5: 1}, {0: 1, 6: 1}), r'different steps, \[0, 5\] and \[0, 6\]'),

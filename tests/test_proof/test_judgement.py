@@ -5,6 +5,7 @@ from basicsr_unlearn.proof.judgement import (
     Yardstick,
     false_references,
     forget_gap,
+    gap_to,
     has_skill,
     is_reference,
     judge_forgetting,
@@ -30,6 +31,12 @@ LPIPS = Yardstick('LPIPS', '', higher=False)
 ])
 def test_state(scores, state):
     assert judge_forgetting('haze', scores).state == state
+
+
+@pytest.mark.parametrize('value, gap', [(10.9, 0), (11.1, 0), (11.0, 0), (12.1, 1), (9.9, -1)])
+def test_gap_is_measured_from_the_range(value, gap):
+    assert gap_to(value, [11.1, 10.9, 11.0]) == pytest.approx(gap)
+    assert gap_to(value, [11.1, 10.9, 11.0], LPIPS) == pytest.approx(-gap)
 
 
 def test_a_rise_is_never_forgotten():
