@@ -146,13 +146,13 @@ class WatchedTraining:
             return
         found, self.round = self.round, []
         digits = max(len(str(self.total)), 3)
-        rounds = {iteration: [part for _, part in found if part]}
-        if not self.has_start:
-            self.has_start = True
-            rounds = {0: [part for part in (set_scores(model, name, 'original') for name, _ in found) if part], **rounds}
+        rounds = {0: [set_scores(model, name, 'original') for name, _ in found], iteration: [part for _, part in found]}
+        if self.has_start:
+            del rounds[0]
+        self.has_start = True
         for at, parts in rounds.items():
-            if parts:
-                say(joined(f'{at:>{digits}}  ', parts))
+            if any(parts):
+                say(joined(f'{at:>{digits}}  ', [part for part in parts if part]))
 
 
 class Plain:
