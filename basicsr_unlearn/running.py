@@ -16,7 +16,8 @@ from basicsr_unlearn.compat import rebound
 from basicsr_unlearn.errors import TrainingError, UnlearnError
 from basicsr_unlearn.resume import RunRecord, training_state
 from basicsr_unlearn.resume_options import noted_options, resume_with_changes, told
-from basicsr_unlearn.signals import Watch, tell
+from basicsr_unlearn.signals import Watch
+from basicsr_unlearn.terminal import warn
 
 BAD_INPUT = 2
 LOST_WORKER = 'DataLoader worker'  # how torch's error begins when one ends without a word
@@ -159,15 +160,15 @@ class Run:
         self.ended = True
         self._save()
         if self.opt['rank'] == 0:
-            tell(f'Stopped by {self.watch.name} after iteration {self.iteration} of '
-                f'{self.opt["train"]["total_iter"]}, which is saved: --auto_resume goes on from there.')
+            warn(f'Stopped by {self.watch.name} after iteration {self.iteration} of '
+                 f'{self.opt["train"]["total_iter"]}, which is saved: --auto_resume goes on from there.')
         raise SystemExit(self.watch.code)
 
     def tell_end(self) -> None:
         """After the pipeline: say so if a signal came when there was nothing to stop any more."""
         if self.watch.signum is not None and not self.ended and self.opt['rank'] == 0:
-            tell(f'Stopped by {self.watch.name} after the last iteration: net_g_latest.pth is saved'
-                + (', its validation was left out.' if self.cut else '.'))
+            warn(f'Stopped by {self.watch.name} after the last iteration: net_g_latest.pth is saved'
+                 + (', its validation was left out.' if self.cut else '.'))
 
     def _end_without_worker(self, error: Exception) -> NoReturn:
         if self.watch.signum is not None and self.steps:

@@ -60,6 +60,12 @@ def say(string: str) -> None:
     sys.stdout.flush()
 
 
+def warn(string: str) -> None:
+    """A sentence on stderr, above the bar."""
+    tqdm.write(wrapped(string), file=sys.stderr)
+    sys.stderr.flush()
+
+
 class ShownRecords(logging.Handler):
     """Log records for a person: warnings on stderr, each once in a run whatever numbers it has, and what is `SHOWN`."""
 
@@ -76,8 +82,7 @@ class ShownRecords(logging.Handler):
         kind = re.sub(r'[-+]?\d[\d.,]*', '0', string)
         if kind not in self._told:
             self._told.add(kind)
-            tqdm.write(wrapped(f'Warning: {string}'), file=sys.stderr)
-            sys.stderr.flush()
+            warn(f'Warning: {string}')
 
 
 def show_log(get_root_logger: Callable[..., logging.Logger]) -> Callable[..., logging.Logger]:
