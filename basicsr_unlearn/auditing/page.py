@@ -12,10 +12,10 @@ from basicsr_unlearn.evaluate import Strip
 from basicsr_unlearn.option_text import option_text
 
 MARKS = {'passed': '✓', 'failed': '✕'}  # beside the word, never alone
-MEANINGS = {'outputs': 'Its outputs are about a retrained network’s, and the rest is kept.',
-            'members': 'Nor do the attacks of this audit tell its training images.',
-            'weights': 'Nor do the attackers of this audit, which do not know the method, learn it again sooner than '
-                       'in a retrained network.'}
+MEANINGS = {'outputs': 'Asks that its outputs are about a retrained network’s, and the rest is kept.',
+            'members': 'Asks this more closely, and that the attacks of this audit do not tell its training images.',
+            'weights': 'Asks too that the attackers of this audit, which do not know the method, do not learn it again '
+                       'sooner than in a retrained network.'}
 ROLES = {'forget': 'to forget', 'unseen': 'to forget, unseen images', 'retain': 'to keep'}
 PLACES = {1: ('the only image',), 2: ('best', 'worst'), 3: ('best', 'median', 'worst')}
 MAX_SIDE = 480  # pixels of an embedded picture: an audit has more of them than the demo
