@@ -96,7 +96,7 @@ def test_a_signal_saves_the_step_and_the_resume_is_bit_for_bit(option_file, whol
     at_step(4, lambda: send(signum), model)
     capsys.readouterr()
     assert train.main(['-opt', option]) == 128 + signum
-    err = capsys.readouterr().err
+    err = ' '.join(capsys.readouterr().err.split())
     assert f'Stopped by {signal.Signals(signum).name} after iteration 4 of 6' in err and '--auto_resume' in err
     assert sorted(path.name for path in STATES.iterdir()) == ['3.state', '4.state'] and not LATEST.exists()
     assert multiprocessing.active_children() == []
@@ -133,7 +133,7 @@ def test_a_validation_that_a_signal_cuts_short_is_made_again(option_file, whole,
 def test_a_signal_in_the_last_validation_keeps_the_network(option_file, monkeypatch, capsys):
     monkeypatch.setattr(UnlearnModel, 'test', lambda self: send(signal.SIGTERM) or SRModel.test(self))
     assert train.main(['-opt', option_file('unlearn')]) == 143
-    assert LATEST.exists() and 'its validation was left out' in capsys.readouterr().err
+    assert LATEST.exists() and 'its validation was left out' in ' '.join(capsys.readouterr().err.split())
 
 
 def test_a_signal_before_the_first_step_ends_at_once(option_file, monkeypatch, capsys):
