@@ -1,12 +1,11 @@
 """Before the first step: the metrics of an option file work."""
 import warnings
 from collections.abc import Mapping
-from copy import deepcopy
 
 import numpy as np
-from basicsr.metrics import calculate_metric
 
 from basicsr_unlearn.errors import OptionError, UnlearnError
+from basicsr_unlearn.image_scores import image_scores
 
 SIDE = 192  # pixels of the picture that they are tried on: NIQE needs two blocks of 96
 
@@ -28,7 +27,7 @@ def check_metrics(metrics: Mapping | None, where: str) -> None:
         try:
             with warnings.catch_warnings(), np.errstate(all='ignore'):
                 warnings.simplefilter('ignore')
-                value = float(calculate_metric({'img': noisy, 'img2': picture}, deepcopy(dict(block))))
+                value = image_scores(noisy, {name: block}, picture, picture)[name]
         except UnlearnError:
             raise
         except Exception as error:  # metrics check their options in many ways, or not at all

@@ -71,6 +71,9 @@ def judge_run(roles: Mapping[str, str], scores: Mapping[str, Mapping[str, float]
         details.append('against the original, ' + listed([
             f'{name} {"loses" if loss >= 0 else "gains"} {yardstick.shown(abs(loss))}' for name, loss in losses.items()
         ]))
+    measured = {one.name for one in relearning if one.lead is not None}
+    if any(found.state == FORGOTTEN and name not in measured for name, found in forgetting.items()):
+        headline.append('What still sleeps in the weights was not measured.')
     if not headline:
         headline = ['Nothing was measured: the option file has no val_ data set with a metric to judge by.']
     return RunVerdict(tuple(headline), f'{capital("; ".join(details))}.' if details else '', forgetting, keeping)
