@@ -57,8 +57,9 @@ def two_processes(folder, option_file):
 
 
 def test_the_rule_on_batches_ends_both(two_processes, log, weights, same, unlearn):
-    """With adversarial samples and the gradient cosine, which run the network within and beside DDP."""
-    changes = {'train.total_iter': 60, 'train.optim_g.lr': 5e-3, 'train.conflict_freq': 2, 'train.retain_opt': None,
+    """With a fitted rate, adversarial samples and the gradient cosine, which run the network within and beside DDP."""
+    changes = {'train.total_iter': 60, 'train.optim_g.lr': 'auto', 'train.forget_step': 0.3, 'train.conflict_freq': 2,
+               'train.retain_opt': None,
                'train.adversarial_opt': {'type': 'AdversarialRetainLoss', 'loss_weight': 0.1,
                                          'attack': {'type': 'pgd', 'steps': 2}},
                'train.ema_decay': 0.9, 'train.stop_opt': {'margin': 8.0, 'window': 2}, 'val.val_freq': 3}
