@@ -76,16 +76,15 @@ class Preparing:
             self._mask_weights(evidence)
         for anchor in self.parts['anchor']:
             anchor.prepare(evidence)
-        if has_auto_rate(self.opt['train']) and self.optimizer_g.param_groups[0]['initial_lr'] == UNFITTED:
-            self._fit_rate(evidence)  # a resumed run has its rate in the optimizer, unless the option is new
+        if has_auto_rate(self.opt['train']) and self.iteration == 0:  # a resumed run has its rate in the optimizer
+            self._fit_rate(evidence)
         self._drawn = None
 
     def _fit_rate(self, evidence: Evidence) -> None:
         """Scale optimizer and schedule by the rate that fits the network."""
         step = self.opt['train'].get('forget_step') or DEFAULT_FORGET_STEP
-        net = self.get_bare_model(self.net_g) if self.iteration == 0 else evidence.teacher
         try:
-            rate = fitted_rate(net, evidence.forget, step, self.masks)
+            rate = fitted_rate(self.get_bare_model(self.net_g), evidence.forget, step, self.masks)
         except ValueError as error:
             raise OptionError(f'train.optim_g.lr: auto cannot fit a rate: {error}. Write a number.') from error
         if self.opt['dist']:  # rounding may differ between devices, and with it the networks

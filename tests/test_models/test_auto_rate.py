@@ -51,13 +51,14 @@ def test_a_resumed_run_equals_the_uninterrupted_one(unlearn, built, weights, sam
     assert first['lr'] == second['lr'] and first['initial_lr'] == second['initial_lr']
 
 
-def test_a_resumed_run_that_asks_for_it_only_now_gets_it(unlearn, built):
-    """Of the original, as a run would have had it from its beginning."""
-    assert unlearn({**AUTO, 'train.optim_g.lr': 1e-3, 'logger.save_checkpoint_freq': 3, 'train.total_iter': 4}) == 0
-    assert unlearn({**AUTO, 'path.resume_changed': True, 'train.total_iter': 6}, '--auto_resume') == 0
-    _, resumed = built
+def test_a_resumed_run_with_another_schedule_keeps_the_rate(unlearn, built):
+    schedule = {'type': 'MultiStepLR', 'milestones': [2], 'gamma': 0.5}
+    assert unlearn({**AUTO, 'logger.save_checkpoint_freq': 3, 'train.total_iter': 4}) == 0
+    assert unlearn({**AUTO, 'path.resume_changed': True, 'train.total_iter': 6, 'train.scheduler': schedule},
+                   '--auto_resume') == 0
+    first, resumed = built
     assert resumed.iteration == 6
-    assert resumed.get_current_learning_rate()[0] == pytest.approx(expected(resumed, 0.04), rel=1e-6)
+    assert resumed.get_current_learning_rate()[0] == pytest.approx(first.get_current_learning_rate()[0] / 2)
 
 
 def test_weights_that_a_mask_holds_do_not_count(unlearn, built):
