@@ -12,8 +12,8 @@ def headline(*relearning: Relearning, **haze: float) -> str:
 
 
 def test_outputs_are_what_is_claimed():
-    assert headline() == ('Its outputs on haze are those of a network that never saw haze. Rain and noise are kept. What '
-                          'still sleeps in the weights was not measured.')
+    assert headline() == ('Its outputs on haze are those of a network that never saw haze. Rain and noise are kept. '
+                          'What still sleeps in the weights was not measured.')
     assert judge_run(ROLES, SCORES).forgotten
 
 
