@@ -44,7 +44,7 @@ def header(opt: Mapping, train_set: Dataset, val_sets: Sequence[Dataset]) -> str
 
 def stream(sets: Sequence[Dataset]) -> list[tuple[str, int]]:
     """(name, images) of the data sets of a mix."""
-    return [(str(child.opt.get('name')), images_of(child)) for child in sets]
+    return [(str(getattr(child, 'opt', {}).get('name')), images_of(child)) for child in sets]
 
 
 def images_of(dataset: Dataset) -> int:
