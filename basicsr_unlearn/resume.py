@@ -11,7 +11,7 @@ from basicsr.utils import check_resume, get_root_logger
 from basicsr.utils.dist_util import master_only
 
 from basicsr_unlearn.errors import CheckpointError, OptionError
-from basicsr_unlearn.resume_options import changed_options, check_changes
+from basicsr_unlearn.resume_options import FILES, changed_options, check_changes, files_of
 
 
 class ResumableSampler(EnlargedSampler):
@@ -114,6 +114,7 @@ class RunRecord:
         validation_due: whether the validation at the iteration of the state was cut short by a signal.
         iteration: where this process began.
         warning: what is to be said at the start of a resume.
+        files: of the training set, as the state has them; see `files_of`.
     """
 
     options: dict[str, Any]
@@ -121,6 +122,7 @@ class RunRecord:
     validation_due: bool = False
     iteration: int = 0
     warning: str | None = None
+    files: str | None = None
 
     @property
     def new_changes(self) -> list[dict]:
@@ -146,10 +148,22 @@ class RunRecord:
                 f'{path} does not say with which options it was trained, so that they have not changed is up to you: '
                 'it was written by an earlier version or by BasicSR itself.'))
         before = state['run']
-        changes = changed_options(before['options'], options)
-        check_changes(changes, bool(opt['path'].get('resume_changed')), path)
-        return cls(options, [*before['changes'], *({**change, 'iteration': iteration} for change in changes)],
-                   before['validation_due'], iteration)
+        record = cls(options, list(before['changes']), before['validation_due'], iteration)
+        record.compare({key: value for key, value in before['options'].items() if key != FILES}, opt)
+        record.files = before['options'].get(FILES)
+        return record
+
+    def compare(self, before: dict[str, Any], opt: dict) -> None:
+        """Add what has changed since these options. Raises OptionError where it may not."""
+        changes = changed_options(before, self.options)
+        check_changes(changes, bool(opt['path'].get('resume_changed')), opt['path']['resume_state'])
+        self.changes += [{**change, 'iteration': self.iteration} for change in changes]
+
+    def compare_files(self, dataset: Any, opt: dict) -> None:
+        """Note the files of the training set, and compare them with those of the state. Raises OptionError."""
+        self.options[FILES] = files_of(dataset)
+        if self.files is not None:
+            self.compare({**self.options, FILES: self.files}, opt)
 
 
 def training_state(model: Any, epoch: int, iteration: int) -> dict:

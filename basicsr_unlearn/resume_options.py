@@ -1,4 +1,5 @@
 """What an option file may change between a run and its resume: noted with each training state, compared, applied."""
+import hashlib
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -14,6 +15,7 @@ TRAIN_FREE = {'method', 'total_iter', 'over_forget_margin', 'skill_opt'}  # a me
 FIXED = ('model_type', 'scale', 'network_', 'path.pretrain_network_g', 'path.param_key_g', 'train.optim_g.type',
          'train.ema_decay', 'train.edit_opt')
 SCHEDULE = ('train.optim_', 'train.scheduler', 'train.warmup_iter')
+FILES = 'datasets.train.files'  # among the options: what folders and lists came to
 TOLD = 6  # changes that a sentence names
 
 
@@ -41,6 +43,22 @@ def noted_options(opt: Mapping) -> dict[str, Any]:
     # images of a batch that all processes share; a run on the CPU and one on a GPU count alike
     kept['processes'] = opt.get('world_size', 1) if opt.get('dist') else max(1, opt.get('num_gpu') or 0)
     return dict(_leaves(kept))
+
+
+def files_of(dataset: Any) -> str:
+    """How many samples a training set has, and a digest of their names: in its own order, without their folders."""
+    names, pending = [], [dataset]
+    while pending:
+        part = pending.pop()
+        children = [child for name in ('forget', 'retain', 'sets') for child in getattr(part, name, ())]
+        pending += children
+        if hasattr(part, 'pairs'):
+            names += ['/'.join(pair) for pair in part.pairs]
+        elif hasattr(part, 'images'):
+            names += [name for _, name in part.images]
+        elif not children:
+            names += [''] * len(part)
+    return f'{len(names)} samples, {hashlib.sha256(chr(0).join(names).encode()).hexdigest()[:8]}'
 
 
 def changed_options(before: Mapping, now: Mapping) -> list[dict]:

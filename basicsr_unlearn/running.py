@@ -56,7 +56,8 @@ class Run:
 
     def load_state(self, original: Callable, opt: dict) -> dict | None:
         """BasicSR's load_resume_state, which also compares the options. Raises CheckpointError, OptionError."""
-        try:
+        self.opt = opt
+        with self._in_one_voice():
             options = noted_options(opt)
             state = original(opt)
             if state is not None and not self.seed_given and 'run' in state:
@@ -64,19 +65,26 @@ class Run:
                 opt['manual_seed'] = options['manual_seed'] = seed
                 set_random_seed(seed + opt['rank'])
             self.record = RunRecord.of(opt, options, state)
-        except UnlearnError:
-            if opt['rank'] == 0:
-                raise
-            raise SystemExit(BAD_INPUT) from None  # all processes read the same files, one of them says so
         return state
 
+    @contextmanager
+    def _in_one_voice(self) -> Iterator[None]:
+        """All processes read the same files; one of them says what is wrong with them."""
+        try:
+            yield
+        except UnlearnError:
+            if self.opt['rank'] == 0:
+                raise
+            raise SystemExit(BAD_INPUT) from None
+
     def create_loaders(self, original: Callable, opt: dict, logger: logging.Logger) -> tuple:
-        self.opt = opt
+        loader, self.sampler, self.val_loaders, *rest = original(opt, logger)
+        with self._in_one_voice():
+            self.record.compare_files(loader.dataset, opt)
         if self.record.warning:
             logger.warning(self.record.warning)
         if self.record.new_changes:
             logger.warning(f'Resumed with other options: {told(self.record.new_changes)}.')
-        loader, self.sampler, self.val_loaders, *rest = original(opt, logger)
         return loader, self.sampler, self.val_loaders, *rest
 
     def open_tensorboard(self, original: Callable, opt: dict) -> Any:

@@ -292,6 +292,14 @@ def test_a_changed_option_is_named_and_refused(option_file, half, capsys, change
     assert sorted(EXPERIMENT.rglob('*')) == before
 
 
+def test_other_files_are_a_change(option_file, half, folder, capsys):
+    for name in ('lq', 'gt'):
+        (folder / name / '2.png').rename(folder / name / 'other.png')
+    assert train.main(['-opt', option_file('unlearn'), '--auto_resume']) == 2
+    assert "datasets.train.files '6 samples" in ' '.join(capsys.readouterr().err.split())
+    assert train.main(['-opt', option_file('unlearn', resume_state='~, resume_changed: true'), '--auto_resume']) == 0
+
+
 @pytest.mark.parametrize('changes', [
     {'total_iter': '4'}, {'print_freq': '2'}, {'save_checkpoint_freq': '2'}, {'val_freq': '2'},
     {'num_worker_per_gpu': '1'}, {'crop_border': '2'},
