@@ -218,7 +218,8 @@ def _run_holding(held: ExitStack, command: str, argv: list[str], end: Callable[[
             code = watch.code if watch.signum is not None else 0
         except SystemExit as stop:  # raised in all processes at once
             code = stop.code
-        end_workers()
+        finally:
+            end_workers()
     # not after an error in one process: the others may be waiting for it
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()

@@ -95,10 +95,12 @@ class Checkpointing:
 
     @master_only
     def save_training_state(self, epoch: int, current_iter: int) -> None:
-        """Write `<iter>.state` atomically; after the validation that is due, where the stop rule observes that."""
+        """Write `<iter>.state` atomically; after the validation that is due, which the stop rule and the curves of the
+        run's record need.
+        """
         if current_iter == -1:
             return
-        if self.stop_rule is not None and self.stop_check == 'val' and current_iter % self.opt['val']['val_freq'] == 0:
+        if self.opt.get('val') is not None and self.roles() and current_iter % self.opt['val']['val_freq'] == 0:
             self._state_after_validation = epoch, current_iter
         else:
             self._write_state(epoch, current_iter)
