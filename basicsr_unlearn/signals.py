@@ -92,8 +92,11 @@ def watching() -> Iterator[Watch]:
 
 def end_workers() -> None:
     """Kill the processes that multiprocessing started from here."""
-    for worker in multiprocessing.active_children():
+    workers = multiprocessing.active_children()
+    for worker in workers:
         worker.kill()
+    for worker in workers:
+        worker.join(1)
 
 
 @contextmanager
