@@ -46,6 +46,11 @@ def at_step(monkeypatch):
     return plan
 
 
+def said(capsys) -> str:
+    """What is on stderr, on one line."""
+    return ' '.join(capsys.readouterr().err.split())
+
+
 def send(signum: int) -> None:
     os.kill(os.getpid(), signum)
 
@@ -96,7 +101,7 @@ def test_a_signal_saves_the_step_and_the_resume_is_bit_for_bit(option_file, whol
     at_step(4, lambda: send(signum), model)
     capsys.readouterr()
     assert train.main(['-opt', option]) == 128 + signum
-    err = ' '.join(capsys.readouterr().err.split())
+    err = said(capsys)
     assert f'Stopped by {signal.Signals(signum).name} after iteration 4 of 6' in err and '--auto_resume' in err
     assert sorted(path.name for path in STATES.iterdir()) == ['3.state', '4.state'] and not LATEST.exists()
     assert multiprocessing.active_children() == []
@@ -133,14 +138,14 @@ def test_a_validation_that_a_signal_cuts_short_is_made_again(option_file, whole,
 def test_a_signal_in_the_last_validation_keeps_the_network(option_file, monkeypatch, capsys):
     monkeypatch.setattr(UnlearnModel, 'test', lambda self: send(signal.SIGTERM) or SRModel.test(self))
     assert train.main(['-opt', option_file('unlearn')]) == 143
-    assert LATEST.exists() and 'its validation was left out' in ' '.join(capsys.readouterr().err.split())
+    assert LATEST.exists() and 'its validation was left out' in said(capsys)
 
 
 def test_a_signal_before_the_first_step_ends_at_once(option_file, monkeypatch, capsys):
     """While masks are made, which may take minutes: there is nothing to save yet."""
     monkeypatch.setattr(UnlearnModel, 'prepare', lambda self: send(signal.SIGTERM))
     assert train.main(['-opt', option_file('unlearn')]) == 143
-    assert 'Stopped by SIGTERM' in capsys.readouterr().err and list(STATES.iterdir()) == []
+    assert 'Stopped by SIGTERM' in said(capsys) and list(STATES.iterdir()) == []
 
 
 def test_a_second_signal_ends_at_once(option_file, at_step):
@@ -173,7 +178,7 @@ def test_an_ignored_signal_stays_ignored(option_file, at_step):
 def test_other_commands_end_with_the_same_codes(option_file, monkeypatch, capsys, signum):
     monkeypatch.setattr(SRModel, 'test', lambda self: send(signum))
     assert cli.main(['test', '-opt', option_file('test')]) == 128 + signum
-    assert signal.Signals(signum).name in capsys.readouterr().err
+    assert signal.Signals(signum).name in said(capsys)
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
@@ -192,7 +197,7 @@ def test_a_lost_worker_is_a_sentence_and_nothing_is_lost(option_file, whole, at_
     at_step(2, kill_worker)
     capsys.readouterr()
     assert train.main(['-opt', option]) == 2
-    err = capsys.readouterr().err
+    err = said(capsys)
     assert 'num_worker_per_gpu' in err and '--auto_resume' in err and 'Traceback' not in err
     saved, = STATES.iterdir()
     assert f'Iteration {saved.stem} is saved' in err
@@ -209,7 +214,7 @@ def test_data_that_fail_in_the_thread_of_the_prefetcher_end_the_run(option_file,
     at_step(2, lose_data)
     assert train.main(['-opt', option_file('unlearn', num_worker_per_gpu='0, prefetch_mode: cpu'.replace(
         ', ', '\n    '))]) == 2
-    assert '/lq/' in capsys.readouterr().err
+    assert '/lq/' in said(capsys)
 
 
 # ---------------------------------------------------------------- one run of a name
@@ -237,7 +242,7 @@ def test_a_name_that_is_running_is_refused_before_anything_is_moved(option_file,
     EXPERIMENT.mkdir()
     (EXPERIMENT / 'of_the_other').touch()
     assert train.main(['-opt', option_file(), *flags]) == 2
-    err = capsys.readouterr().err
+    err = said(capsys)
     assert f'process {other_run.pid} on {os.uname().nodename}' in err and str(EXPERIMENT) in err
     assert [path.name for path in EXPERIMENT.parent.iterdir() if path.is_dir()] == ['tiny']
     assert [path.name for path in EXPERIMENT.iterdir()] == ['of_the_other']
@@ -263,7 +268,7 @@ def test_a_file_in_place_of_a_folder_is_a_sentence(option_file, folder, capsys, 
         assert test.main(['-opt', option_file('test')]) == 2
     else:
         assert train.main(['-opt', option_file(use_tb_logger='true')]) == 2
-    err = capsys.readouterr().err
+    err = said(capsys)
     assert f'{name} is no folder' in err and 'Traceback' not in err
     assert [path.name for path in (folder / 'work').iterdir()] == [name] and Path(name).is_file()
 
@@ -288,7 +293,7 @@ def half(option_file):
 def test_a_changed_option_is_named_and_refused(option_file, half, capsys, changes, named):
     before = sorted(EXPERIMENT.rglob('*'))
     assert train.main(['-opt', option_file('unlearn', **changes), '--auto_resume']) == 2
-    assert named in ' '.join(capsys.readouterr().err.split())
+    assert named in said(capsys)
     assert sorted(EXPERIMENT.rglob('*')) == before
 
 
@@ -296,7 +301,7 @@ def test_other_files_are_a_change(option_file, half, folder, capsys):
     for name in ('lq', 'gt'):
         (folder / name / '2.png').rename(folder / name / 'other.png')
     assert train.main(['-opt', option_file('unlearn'), '--auto_resume']) == 2
-    assert "datasets.train.files '6 samples" in ' '.join(capsys.readouterr().err.split())
+    assert "datasets.train.files '6 samples" in said(capsys)
     assert train.main(['-opt', option_file('unlearn', resume_state='~, resume_changed: true'), '--auto_resume']) == 0
 
 
@@ -352,7 +357,7 @@ def test_a_longer_cosine_schedule_is_the_longer_run_s(option_file, at_step, monk
 
 def test_a_state_beyond_the_end_is_refused(option_file, half, capsys):
     assert train.main(['-opt', option_file('unlearn', total_iter='2'), '--auto_resume']) == 2
-    assert 'of iteration 3, but train.total_iter is 2' in ' '.join(capsys.readouterr().err.split())
+    assert 'of iteration 3, but train.total_iter is 2' in said(capsys)
 
 
 def test_a_state_of_an_earlier_version_goes_on_with_a_warning(option_file, half, capsys):
@@ -360,7 +365,7 @@ def test_a_state_of_an_earlier_version_goes_on_with_a_warning(option_file, half,
     del state['run']
     torch.save(state, STATES / '3.state')
     assert train.main(['-opt', option_file('unlearn', lr='!!float 2e-3'), '--auto_resume']) == 0
-    assert '3.state does not say with which options' in ' '.join(capsys.readouterr().err.split())
+    assert '3.state does not say with which options' in said(capsys)
 
 
 def test_without_a_seed_in_the_file_a_resume_takes_that_of_the_run(option_file, at_step, monkeypatch):
