@@ -30,6 +30,7 @@ from basicsr_unlearn.unlearning.images import degraded_as_output
 from basicsr_unlearn.version import __version__
 
 IDENTITY = 'identity'
+FORMAT = 2  # of what is kept: files of another one are left alone
 MOST = 100.0  # of a metric, in dB: PSNR of equal images has no bound
 
 
@@ -285,7 +286,7 @@ def evenly(length: int, count: int | None) -> list[int]:
 
 def digest_of(content: Any) -> str:
     """Short hash of anything that JSON can hold."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:24]
+    return hashlib.sha256(json.dumps([FORMAT, content], sort_keys=True).encode()).hexdigest()[:24]
 
 
 def _size(image: Tensor) -> str:

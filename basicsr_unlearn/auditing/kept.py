@@ -25,6 +25,8 @@ class Kept:
             return None
         try:
             kept = json.loads(path.read_text(encoding='utf-8'))
+            if kept['key'] != key and 'sha256' not in kept:
+                return None  # of an earlier version
             whole = kept['sha256'] == _hash(kept['key'], kept['content'])
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             whole = False

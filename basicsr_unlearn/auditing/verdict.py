@@ -32,7 +32,7 @@ def verdict(audit: Mapping, yardstick: Yardstick) -> dict:
     required = options['require']
     return {'outcome': outcome, 'headline': headline(outcome, levels, audit, yardstick),
             'sentence': _sentence(audit, yardstick), 'required': required,
-            'passed': outcome != OVER_FORGOTTEN and levels[required]['state'] == PASSED,
+            'passed': outcome not in (OVER_FORGOTTEN, CANNOT_JUDGE) and levels[required]['state'] == PASSED,
             'metric': {'key': options.get('metric', 'psnr'), 'name': yardstick.name, 'unit': yardstick.unit,
                        'better': 'higher' if yardstick.higher else 'lower', 'skill_margin': yardstick.skill_margin},
             'levels': levels, 'warnings': warnings(audit, yardstick)}
@@ -42,7 +42,7 @@ def _outcome(audit: Mapping, levels: Mapping[str, Mapping]) -> str:
     forgetting, keeping = (result_of(audit, name) or {} for name in ('forgetting', 'keeping'))
     judged = {name: entry for name, entry in forgetting.items() if entry['judged']}
     if not judged:
-        return CANNOT_JUDGE
+        return CANNOT_JUDGE if forgetting else NOT_SHOWN
     if any(entry['over_forgotten'] for entry in judged.values()) or any(
             entry['collapsed'] for entry in keeping.values()):
         return OVER_FORGOTTEN
@@ -54,10 +54,10 @@ def _outcome(audit: Mapping, levels: Mapping[str, Mapping]) -> str:
     failed = [check for check in gaps if check['state'] == FAILED]
     if gaps and not failed:
         return DAMAGED if any(check['state'] == FAILED for check in losses) else NOT_SHOWN
-    return NOT_FORGOTTEN if _least_fall(audit, judged) < 0.5 else PARTLY_FORGOTTEN
+    return NOT_FORGOTTEN if _least_fall(judged) < 0.5 else PARTLY_FORGOTTEN
 
 
-def _least_fall(audit: Mapping, judged: Mapping) -> float:
+def _least_fall(judged: Mapping) -> float:
     """Share of the way from the original to the reference that was gone, the least of all sets."""
     shares = []
     for entry in judged.values():
@@ -78,7 +78,8 @@ def headline(outcome: str, levels: Mapping[str, Mapping], audit: Mapping, yardst
         PARTLY_FORGOTTEN: 'Only partly forgotten.',
         OVER_FORGOTTEN: 'Over-forgotten: more is gone than was asked for.',
         DAMAGED: 'Forgotten by its outputs, but the rest is damaged.',
-        NOT_SHOWN: 'Forgotten by its outputs; whether the rest is kept is not shown.' if NOT_MEASURED in losses else
+        NOT_SHOWN: 'Whether it is forgotten could not be measured.' if not result_of(audit, 'forgetting') else
+                   'Forgotten by its outputs; whether the rest is kept is not shown.' if NOT_MEASURED in losses else
                    'Forgotten by its outputs as far as that was measured; not all was.',
         'outputs': 'Forgotten by its outputs.',
         'members': f'Forgotten by its outputs, and the attacks of this audit do not tell its training images{than}.',
