@@ -13,7 +13,7 @@ COMMANDS = {
     'test': 'test a network as an option file says',
     'demo': 'forget haze on sample photographs in minutes, with a report',
     'methods': 'list the methods that an option file can name',
-    'show': 'print an option file with its method spelt out, or what a component takes',
+    'show': 'print an option file with its method spelt out, a method, or what a component takes',
     'benchmark': 'compare methods with networks retrained without the forget set, on a leaderboard',
     'audit': 'prove what was forgotten, what was kept and what still sleeps in the weights',
     'compare': 'audits side by side',

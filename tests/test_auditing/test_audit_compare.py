@@ -169,6 +169,39 @@ def test_a_data_set_of_one_audit_alone_or_one_that_failed_is_no_difference(files
     assert capsys.readouterr().err == ''
 
 
+def test_an_audit_of_schema_1_has_the_levels_of_today(files, capsys):
+    old = example_audit()
+    former = {'outputs': 'published', 'members': 'calibrated', 'weights': 'deep'}
+    old['schema'] = 1
+    old['verdict'].update(outcome='calibrated', required='deep', levels={
+        former[name]: level for name, level in old['verdict']['levels'].items()})
+    del old['verdict']['metric']
+    assert main(files(a=old, b=example_audit())) == 0
+    out, err = capsys.readouterr()
+    found = rows(out)
+    assert found['', 'outcome'] == ['members', 'members'] and found['', 'required level'] == [
+        'weights passed', 'members passed']
+    assert found['', 'level weights'] == ['failed', 'failed'] and err == ''
+    assert not any(name in out for name in former.values())
+
+
+def test_gaps_by_different_metrics_do_not_compare(files, capsys):
+    other = example_audit()
+    other['verdict']['metric'] = {'key': 'lpips', 'name': 'lpips', 'unit': '', 'better': 'lower', 'skill_margin': 0}
+    measured(other, 'forgetting')['haze']['gap']['value'] = 0.0123
+    assert main(files(a=other, b=example_audit())) == 0
+    out, err = capsys.readouterr()
+    assert 'Forgetting is judged by another metric in b than in a' in err
+    assert '+0.0123' in out and 'forget gap in dB' not in out
+
+
+def test_a_set_that_cannot_be_judged_is_a_dash(files, capsys):
+    audit = example_audit()
+    measured(audit, 'forgetting')['haze']['gap'] = None
+    assert main(files(a=example_audit(), b=audit)) == 0
+    assert rows(capsys.readouterr().out)['forget gap in dB', 'haze'] == ['+0.07', '-']
+
+
 def test_equal_names_are_told_apart_by_their_folders():
     audits = [{'name': 'haze'}, {'name': 'haze'}, {'name': 'rain'}]
     assert unique_names(['one/haze/audit.json', 'two/haze/audit.json', 'x/rain/audit.json'], audits) == [
