@@ -8,6 +8,7 @@ from basicsr.utils import get_root_logger
 
 from basicsr_unlearn.data.drawn import end_training_data
 from basicsr_unlearn.errors import OptionError
+from basicsr_unlearn.models.preparing import has_auto_rate
 from basicsr_unlearn.terminal import SHOWN
 from basicsr_unlearn.unlearning.stop_rule import StopRule
 
@@ -148,8 +149,9 @@ class Stopping:
             found = 'was never measured over a whole window' if not rule.full else (
                 f'is {rule.gap:+.2f} dB from its reference' +
                 ('' if rule.retain_budget is None else f', retain loss {rule.drop:.2f} dB of {rule.retain_budget} dB'))
+            rate = 'forget_step' if has_auto_rate(self.opt['train']) else 'optim_g.lr'
             get_root_logger().warning(f'The stop rule was not met in {self.iteration} iterations: forget PSNR {found}. '
-                                      'Raise train.total_iter or train.optim_g.lr if more shall be forgotten.')
+                                      f'Raise train.total_iter or train.{rate} if more shall be forgotten.')
         if self.iteration < total_iter:
             get_root_logger().warning(f'The data ended after {self.iteration} of train.total_iter {total_iter} '
                                       'iterations: BasicSR counts the incomplete batch at the end of each epoch but '
