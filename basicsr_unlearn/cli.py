@@ -11,6 +11,7 @@ from basicsr_unlearn.version import __version__
 COMMANDS = {
     'train': 'train or unlearn as an option file says',
     'test': 'test a network as an option file says',
+    'check': 'check an option file, its images, network and checkpoints, without a run',
     'demo': 'forget haze on sample photographs in minutes, with a report',
     'methods': 'list the methods that an option file can name',
     'show': 'print an option file with its method spelt out, a method, or what a component takes',

@@ -1,11 +1,13 @@
 """The metrics of one image: what validation, report and audit all call."""
 import inspect
+import math
 from collections.abc import Mapping
 
 import numpy as np
 from basicsr.metrics import calculate_metric
 from basicsr.utils.registry import METRIC_REGISTRY
 
+EQUAL = 100.0  # dB, in place of the infinite PSNR of an image that equals the clean one, which no mean survives
 OURS = ('better',)  # keys of a metric's block that say how to read it, and are not for the metric
 
 
@@ -26,5 +28,6 @@ def image_scores(image: np.ndarray, metrics: Mapping[str, Mapping], gt: np.ndarr
         given = {key: value for key, value in images.items() if key in takes}
         if all(value is not None for value in given.values()):
             options = {key: value for key, value in block.items() if key not in OURS}
-            found[name] = float(calculate_metric(given, options))
+            value = float(calculate_metric(given, options))
+            found[name] = math.copysign(EQUAL, value) if math.isinf(value) else value
     return found

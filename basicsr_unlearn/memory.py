@@ -2,9 +2,13 @@
 import ctypes
 import os
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+
+from basicsr_unlearn.errors import TrainingError
 
 STATUS = Path('/proc/self/status')
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of mallopt in glibc's malloc.h
@@ -26,6 +30,18 @@ def peak_memory() -> float:
         return 0.0
     unit = 1 if platform.system() == 'Darwin' else 2**10  # bytes of ru_maxrss
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
+
+
+@contextmanager
+def enough_memory(what: str, cure: str) -> Iterator[None]:
+    """Raise TrainingError, with `what` took too much and the cure, where memory runs out, on the CPU or a GPU."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        # on the CPU torch has no error type of its own for it
+        if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)) or "can't allocate memory" in str(error):
+            raise TrainingError(f'{what} takes more memory than there is: {cure}.') from error
+        raise
 
 
 def installed_memory() -> float:

@@ -150,7 +150,7 @@ TRAIN['SwinIRModel'] = TRAIN['SRModel']  # BasicSR's other models read more than
 VAL = {
     'val_freq': whole(),                   # must be there in training
     'save_img!': FLAG,
-    'suffix': or_empty(TEXT),              # must be there in a test that saves images, ~ for none
+    'suffix': or_empty(NAME),              # must be there in a test that saves images, ~ for none
     'pbar': FLAG,
     'strips': whole(0),                    # images per data set in the before/after strips
     'tile': or_empty(whole()),             # pixels; ~ for whole images. More on both in tiling.check_tile

@@ -28,3 +28,8 @@ def test_distance_to_the_input():
     found = image_scores(IMAGE, metrics, IMAGE + 3, IMAGE + 1)
     assert found['to_input'] == pytest.approx(48.13, abs=0.01)  # of the input, not of the clean image
     assert image_scores(IMAGE, metrics, IMAGE + 3, IMAGE)['to_input'] == 100
+
+
+def test_equal_images_score_a_finite_psnr():
+    image = np.full((16, 16, 3), 7, np.uint8)
+    assert image_scores(image, {'psnr': {'type': 'calculate_psnr', 'crop_border': 0}}, image) == {'psnr': 100.0}

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import nn
 
+from basicsr_unlearn import image_check
 from basicsr_unlearn import preflight as module
 from basicsr_unlearn.data import image_io
 from basicsr_unlearn.errors import CheckpointError, DataError, OptionError
@@ -125,7 +126,7 @@ def test_bad_data(opt, spoil, words):
 
 @pytest.mark.parametrize('suffix', ['.png', '.jpg', '.bmp'])
 def test_damage_is_found_in_every_file_of_a_large_set(opt, monkeypatch, suffix):
-    monkeypatch.setattr(module, 'DECODED', 2)
+    monkeypatch.setattr(image_check, 'DECODED', 2)
     for root in ('many', 'many_clear'):
         for i in range(8):
             write(Path(root) / f'{i}{suffix}', 64, 64, seed=i)

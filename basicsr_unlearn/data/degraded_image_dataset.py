@@ -26,7 +26,7 @@ class DegradedImageDataset(DrawnDataset):
         opt: options, beside those of DrawnDataset:
             dataroot_gt: a folder or LMDB of clean images, or a list of them.
             degradations: steps of a DegradationChain, applied in order.
-            only_files, except_files, gt_size, use_hflip, use_rot, center_crop, cache: as in
+            only_files, except_files, gt_size, use_hflip, use_rot, center_crop, cache, max_pixels: as in
                 PairedRestorationDataset.
 
     Items: as PairedRestorationDataset's, at scale 1; both paths are the photograph's.
@@ -36,14 +36,15 @@ class DegradedImageDataset(DrawnDataset):
     """
 
     OPTIONS = {'dataroot_gt': (str, list), 'degradations': list, 'only_files': (str, list), 'except_files': (str, list),
-               'gt_size': int, 'use_hflip': bool, 'use_rot': bool, 'center_crop': int, 'cache': bool}
+               'gt_size': int, 'use_hflip': bool, 'use_rot': bool, 'center_crop': int, 'cache': bool, 'max_pixels': int}
 
     def __init__(self, opt: dict):
         super().__init__(opt)
         roots = require(opt, 'dataroot_gt')
         if not isinstance(roots, str) and not (roots and all(isinstance(root, str) for root in roots)):
             raise OptionError(f'dataroot_gt of the data set {opt.get("name")} must be a folder or a list of folders.')
-        stores = [ImageStore(root, opt.get('cache', False)) for root in ([roots] if isinstance(roots, str) else roots)]
+        stores = [ImageStore(root, opt.get('cache', False), opt.get('max_pixels'))
+                  for root in ([roots] if isinstance(roots, str) else roots)]
         names = {name for store in stores for name in store.names}
         kept = set(filter_names(sorted(names), opt.get('only_files'), opt.get('except_files'),
                                 ' or '.join(str(store.root) for store in stores)))

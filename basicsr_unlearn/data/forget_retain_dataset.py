@@ -21,7 +21,7 @@ class ForgetRetainDataset(DrawnDataset):
             retain_from: `forget_gt` makes the retain stream from the forget pairs' clean images, so that no retain
                 data is needed.
             retain_degradations: with it, blocks of {ratio, degradations}: how the clean images are degraded.
-            gt_size, use_hflip, use_rot, seed, cache, scale: for all blocks that do not set them.
+            gt_size, use_hflip, use_rot, seed, cache, max_pixels, scale: for all blocks that do not set them.
 
     Items: `forget_lq`, `forget_gt`, `retain_lq`, `retain_gt`, (3, h, w) RGB in [0, 1], and the four `..._path`.
 
@@ -30,7 +30,7 @@ class ForgetRetainDataset(DrawnDataset):
     """
 
     OPTIONS = {'forget': list, 'retain': list, 'retain_from': str, 'retain_degradations': list, 'gt_size': int,
-               'use_hflip': bool, 'use_rot': bool, 'cache': bool, 'scale': int}
+               'use_hflip': bool, 'use_rot': bool, 'cache': bool, 'scale': int, 'max_pixels': int}
 
     def __init__(self, opt: dict):
         super().__init__(opt)

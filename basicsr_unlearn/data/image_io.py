@@ -1,18 +1,72 @@
 """Reading images as float RGB, with the file named in every error."""
+import io
+import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO, NamedTuple
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from basicsr_unlearn.errors import DataError
 
 IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp', '.ppm')
 
+MAX_PIXELS = 100_000_000  # of an image, where a data set has no max_pixels; our choice: 1.2 GB as floats
+
 _warned_alpha = False
+_reading = threading.Lock()
+_readers, _limit_of_pillow = 0, Image.MAX_IMAGE_PIXELS
 
 
-def decode_image(buffer: bytes, name: str) -> np.ndarray:
+class Header(NamedTuple):
+    """What an image file says of itself: pixels, and Pillow's name of its kind of pixels."""
+    height: int
+    width: int
+    mode: str
+
+
+def read_header(source: BinaryIO) -> Header | None:
+    """The header of an image file, None where Pillow does not know its kind. Leaves the position at the start."""
+    try:
+        with _any_size(), Image.open(source) as image:
+            return Header(image.height, image.width, image.mode)
+    except Exception:  # what is no image raises in many ways; the decoder says what is wrong
+        return None
+    finally:
+        source.seek(0)
+
+
+@contextmanager
+def _any_size() -> Iterator[None]:
+    """Have Pillow read headers of images of any size: it would refuse large ones without saying how large."""
+    global _readers, _limit_of_pillow
+    with _reading:
+        if _readers == 0:
+            _limit_of_pillow, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        _readers += 1
+    try:
+        yield
+    finally:
+        with _reading:
+            _readers -= 1
+            if _readers == 0:
+                Image.MAX_IMAGE_PIXELS = _limit_of_pillow
+
+
+def check_pixels(height: int, width: int, name: str, max_pixels: int | None) -> None:
+    """Raise DataError if an image has more than `max_pixels` (default MAX_PIXELS)."""
+    limit = max_pixels or MAX_PIXELS
+    if height * width > limit:
+        raise DataError(f'{name} is {width}x{height}, {height * width / 1e6:.3g} million pixels, where at most '
+                        f'{limit / 1e6:.3g} million are read: cut it into pieces, or raise max_pixels in the block of '
+                        'its data set.')
+
+
+def decode_image(buffer: bytes, name: str, max_pixels: int | None = None) -> np.ndarray:
     """Decode the bytes of an image file.
 
     Grey images get three equal channels; an alpha channel is dropped, with one warning per process.
@@ -20,18 +74,23 @@ def decode_image(buffer: bytes, name: str) -> np.ndarray:
     Args:
         buffer: content of the file.
         name: what to call it in an error.
+        max_pixels: height times width that are decoded at most. Default: MAX_PIXELS.
 
     Returns:
         (h, w, 3) RGB of the stored depth: uint8, or uint16 for 16-bit files.
 
     Raises:
-        DataError: the bytes are no complete image, or of another depth.
+        DataError: the bytes are no complete image, of another depth, or of too many pixels, which the header tells.
     """
     global _warned_alpha
+    header = read_header(io.BytesIO(buffer))
+    if header is not None:
+        check_pixels(header.height, header.width, name, max_pixels)
     pixels = _decoded(buffer) if buffer else None
     if pixels is None:
         raise DataError(f'{name} cannot be read as an image: the file is truncated, empty or of another kind. '
                         'Replace it or take it out of the data set.')
+    check_pixels(*pixels.shape[:2], name, max_pixels)
     if pixels.dtype not in (np.uint8, np.uint16):
         raise DataError(f'{name} stores {pixels.dtype} pixels: convert it to 8 or 16 bits per channel.')
     if pixels.ndim == 2:

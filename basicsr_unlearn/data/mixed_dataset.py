@@ -11,7 +11,8 @@ from basicsr_unlearn.data.drawn import DrawnDataset, require
 from basicsr_unlearn.errors import OptionError
 
 PAIR = ('lq', 'gt', 'lq_path', 'gt_path')
-INHERITED = ('phase', 'scale', 'gt_size', 'use_hflip', 'use_rot', 'seed', 'cache')  # from the block above, if not set
+INHERITED = ('phase', 'scale', 'gt_size', 'use_hflip', 'use_rot', 'seed', 'cache',
+             'max_pixels')  # from the block above, if not set
 
 
 @DATASET_REGISTRY.register()
@@ -21,13 +22,15 @@ class MixedDataset(DrawnDataset):
     Args:
         opt: options, beside those of DrawnDataset:
             sets: the blocks of the data sets, each with `name`, `type`, its own options and `ratio` (default 1).
-                gt_size, use_hflip, use_rot, seed, cache and scale are taken from here where a block does not set them.
+                gt_size, use_hflip, use_rot, seed, cache, max_pixels and scale are taken from here where a block does
+                not set them.
 
     Items: `lq`, `gt`, `lq_path` and `gt_path` of the drawn data set, which must give them; further keys are left out
     in training. In validation the sets follow one another.
     """
 
-    OPTIONS = {'sets': list, 'gt_size': int, 'use_hflip': bool, 'use_rot': bool, 'cache': bool, 'scale': int}
+    OPTIONS = {'sets': list, 'gt_size': int, 'use_hflip': bool, 'use_rot': bool, 'cache': bool, 'scale': int,
+               'max_pixels': int}
 
     def __init__(self, opt: dict):
         super().__init__(opt)

@@ -24,6 +24,7 @@ class PairedRestorationDataset(DrawnDataset):
             use_hflip, use_rot: augmentation in training. Default: true.
             center_crop: in validation, use only a central square of this size. Default: whole images.
             cache: keep decoded images in memory. Default: false.
+            max_pixels: of an image; larger ones are refused. Default: 100 million.
             scale: clean size over degraded size; set by BasicSR from the file's `scale`. Default: 1.
 
     Items: `lq` (3, h, w), `gt` (3, scale h, scale w), RGB in [0, 1]; `lq_path`, `gt_path`.
@@ -34,13 +35,13 @@ class PairedRestorationDataset(DrawnDataset):
 
     OPTIONS = {'dataroot_lq': str, 'dataroot_gt': str, 'pairing': str, 'lq_tmpl': str, 'gt_tmpl': str,
                'pair_list': str, 'only_files': (str, list), 'except_files': (str, list), 'gt_size': int,
-               'use_hflip': bool, 'use_rot': bool, 'center_crop': int, 'cache': bool, 'scale': int}
+               'use_hflip': bool, 'use_rot': bool, 'center_crop': int, 'cache': bool, 'scale': int, 'max_pixels': int}
 
     def __init__(self, opt: dict):
         super().__init__(opt)
-        cache = opt.get('cache', False)
-        self.lq = ImageStore(require(opt, 'dataroot_lq'), cache)
-        self.gt = ImageStore(require(opt, 'dataroot_gt'), cache)
+        settings = opt.get('cache', False), opt.get('max_pixels')
+        self.lq = ImageStore(require(opt, 'dataroot_lq'), *settings)
+        self.gt = ImageStore(require(opt, 'dataroot_gt'), *settings)
         lq_root, gt_root = str(self.lq.root), str(self.gt.root)
         if opt.get('pair_list'):
             pairs = pairs_from_list(opt['pair_list'], self.lq.names, self.gt.names, lq_root, gt_root)

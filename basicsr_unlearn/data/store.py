@@ -1,9 +1,11 @@
 """Where images come from: a folder or an LMDB, both read by image name (the file name without its suffix)."""
+import io
 import os
 import threading
 import unicodedata
 from collections import Counter
 from pathlib import Path
+from typing import BinaryIO
 from urllib.parse import unquote
 
 import lmdb
@@ -48,12 +50,21 @@ def lmdb_environment(path: str) -> lmdb.Environment:
         return _environments[path]
 
 
+def readable(name: str) -> str:
+    """A file name as UTF-8 has it: what it cannot hold, such as letters of an old encoding, is written %FC.
+
+    Names go into logs, TensorBoard, JSON and new files, none of which takes other bytes.
+    """
+    return ''.join(f'%{ord(letter) - 0xDC00:02X}' if '\udc80' <= letter <= '\udcff' else letter for letter in name)
+
+
 class ImageStore:
     """Images of one folder or one BasicSR LMDB (a folder ending in `.lmdb` with a meta_info.txt).
 
     Args:
         root: the folder; `~` is the home folder. A path below `datasets/sample` is laid out on first use.
         cache: keep decoded images in memory; for sets that fit there.
+        max_pixels: of an image, see `decode_image`.
 
     Raises:
         DataError: the folder is missing or empty, two files differ only in their suffix, or the LMDB has no meta_info.
@@ -62,9 +73,10 @@ class ImageStore:
         names: sorted image names (Unicode form NFC); the same for a folder and for an LMDB made of it.
     """
 
-    def __init__(self, root: str, cache: bool = False):
+    def __init__(self, root: str, cache: bool = False, max_pixels: int | None = None):
         self.root = Path(resolve_dataroot(root)).expanduser()
         self.is_lmdb = self.root.suffix == '.lmdb'
+        self.max_pixels = max_pixels
         self._cache: dict[str, np.ndarray] | None = {} if cache else None
         self._entries = self._index_lmdb() if self.is_lmdb else self._index_folder()
         self.names = sorted(self._entries)
@@ -75,7 +87,7 @@ class ImageStore:
 
     def _index_folder(self) -> dict[str, str]:
         # NFC: one file system stores é as one letter, another as two, and a name list is typed in either form
-        named = [(unicodedata.normalize('NFC', p.stem), str(p)) for p in list_images(self.root)]
+        named = [(unicodedata.normalize('NFC', readable(p.stem)), str(p)) for p in list_images(self.root)]
         doubled = [name for name, count in Counter(name for name, _ in named).items() if count > 1]
         if doubled:
             raise DataError(f'{self.root} holds two images named {doubled[0]} that differ only in their suffix: '
@@ -94,15 +106,25 @@ class ImageStore:
 
     def path(self, name: str) -> str:
         """What to call the image in messages and results: its file, or its place in the LMDB."""
-        return f'{self.root}/{name}.png' if self.is_lmdb else self._entries[name]
+        return f'{self.root}/{name}.png' if self.is_lmdb else readable(self._entries[name])
+
+    def open(self, name: str) -> BinaryIO:
+        """The encoded image as a file. Raises DataError if it cannot be read."""
+        if self.is_lmdb:
+            return io.BytesIO(self.bytes(name))
+        try:
+            return open(self._entries[name], 'rb')
+        except OSError as error:
+            raise DataError(f'{self.path(name)} cannot be read: {error.strerror}.') from error
 
     def bytes(self, name: str) -> bytes:
         """The encoded image. Raises DataError if it cannot be read."""
         if not self.is_lmdb:
             try:
-                return Path(self._entries[name]).read_bytes()
+                with self.open(name) as file:
+                    return file.read()
             except OSError as error:
-                raise DataError(f'{self._entries[name]} cannot be read: {error.strerror}.') from error
+                raise DataError(f'{self.path(name)} cannot be read: {error.strerror}.') from error
         with lmdb_environment(str(self.root)).begin(write=False) as transaction:
             value = transaction.get(self._entries[name].encode('ascii'))
         if value is None:
@@ -113,7 +135,7 @@ class ImageStore:
         """The image as (h, w, 3) RGB, uint8 or uint16. Raises DataError if it cannot be read."""
         if self._cache is not None and name in self._cache:
             return self._cache[name]
-        image = decode_image(self.bytes(name), self.path(name))
+        image = decode_image(self.bytes(name), self.path(name), self.max_pixels)
         if self._cache is not None:
             self._cache[name] = image
         return image

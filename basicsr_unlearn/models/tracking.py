@@ -1,5 +1,6 @@
 """Validation that shows forgetting at a glance: every data set by its role, beside its reference lines."""
 import re
+import zlib
 from copy import deepcopy
 from os import path as osp
 
@@ -11,6 +12,7 @@ from tqdm import tqdm
 
 from basicsr_unlearn.errors import TrainingError
 from basicsr_unlearn.image_scores import image_scores
+from basicsr_unlearn.memory import enough_memory
 from basicsr_unlearn.proof.judgement import PSNR, Yardstick, false_references, has_skill, references, yardstick_of
 from basicsr_unlearn.reference_lines import draw_lines
 from basicsr_unlearn.strips import strip_of
@@ -19,6 +21,7 @@ from basicsr_unlearn.unlearning.attacks import eval_mode
 from basicsr_unlearn.unlearning.images import degraded_as_output
 
 DEFAULT_STRIPS = 2
+LONGEST_NAME = 255  # bytes that file systems take
 DEFAULT_OVER_FORGET_MARGIN = 1.0  # dB below the reference; our choice, see DESIGN: retrained networks differ by about 2
 PANES = {'identity': 'input', 'original': 'original', 'unlearned': 'now', 'retrained': 'retrained', 'gt': 'clean'}
 
@@ -132,8 +135,9 @@ class ValidationTracking:
         seen: dict[str, int] = {}
         for index, data in enumerate(tqdm(dataloader, desc=name, unit='image', disable=not val_opt.get('pbar'))):
             image_name = numbered(osp.splitext(osp.basename(data['lq_path'][0]))[0], seen)
-            self.feed_data(data)
-            self.test()
+            with enough_memory(f'Restoring {data["lq_path"][0]}', 'set val.tile, which restores images in pieces'):
+                self.feed_data(data)
+                self.test()
             outputs = {'unlearned': self.output}
             identity = to_image(degraded_as_output(self.lq, getattr(self, 'gt', self.output)))
             if not torch.isfinite(self.output).all():
@@ -182,7 +186,7 @@ class ValidationTracking:
 
     def _image_path(self, name: str, image_name: str, step: int | str) -> str:
         label = step if self.is_train else (self.opt['val'].get('suffix') or self.opt['name'])
-        return osp.join(self.opt['path']['visualization'], name, f'{image_name}_{label}.png')
+        return osp.join(self.opt['path']['visualization'], name, file_name(image_name, f'_{label}.png'))
 
     def _report(self, name: str, role: str, step: int | str, tb_logger, with_start: bool) -> None:
         """Scores beside their references in the log, and in TensorBoard, there with the start of the curves."""
@@ -273,6 +277,15 @@ def chart_layout(roles: dict[str, str], results: dict[str, dict[str, float]]) ->
 def to_image(tensor: torch.Tensor) -> np.ndarray:
     """(1, 3, h, w) RGB in [0, 1] -> (h, w, 3) uint8 BGR, leaving the tensor as it is."""
     return tensor2img([tensor.detach().clone()])
+
+
+def file_name(stem: str, end: str) -> str:
+    """`stem` and `end` as a file name of at most 255 bytes: a longer stem is cut, and marked with its checksum."""
+    if len((stem + end).encode()) <= LONGEST_NAME:
+        return stem + end
+    mark = f'~{zlib.crc32(stem.encode()):08x}'
+    kept = stem.encode()[:LONGEST_NAME - len((mark + end).encode())].decode(errors='ignore')
+    return kept + mark + end
 
 
 def numbered(name: str, seen: dict[str, int]) -> str:
