@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from basicsr.utils.registry import DATASET_REGISTRY
+from basicsr.utils.registry import DATASET_REGISTRY, MODEL_REGISTRY
 from torch import nn
 from torch.utils.data import Dataset
 
@@ -24,6 +24,7 @@ from basicsr_unlearn.data.store import ImageStore
 from basicsr_unlearn.errors import CheckpointError, DataError, OptionError, UnlearnError
 from basicsr_unlearn.image_check import Size, measure
 from basicsr_unlearn.metric_check import check_metrics
+from basicsr_unlearn.models.tracking import LONGEST_NAME, ValidationTracking
 from basicsr_unlearn.network_check import build_network, check_checkpoints, check_masks, check_smallest
 from basicsr_unlearn.option_walker import registered
 from basicsr_unlearn.skill_check import check_skill
@@ -52,6 +53,8 @@ def preflight(opt: dict, full: bool = False, tell: Tell = lambda line: None) -> 
             paths = [path for leaf in _leaves(dataset) for path in _check_leaf(leaf, sizes, f'datasets.{key}', full)]
             if key == 'train' and opt['model_type'] == 'UnlearnModel':
                 _check_streams(dataset)
+            if key != 'train':
+                _check_saved_names(opt, paths)
             tell(f'data set    {key}: {_told(paths, sizes)}')
         metrics = (opt.get('val') or {}).get('metrics') or {}
         check_metrics(metrics, 'val.metrics')
@@ -65,6 +68,18 @@ def preflight(opt: dict, full: bool = False, tell: Tell = lambda line: None) -> 
             tell(f'checkpoint  {path}: can be read and fits')
         tell(f'disk        {_check_disk(opt, net)}')
         check_skill(opt, net, _resumes(opt))
+
+
+def _check_saved_names(opt: dict, paths: list[str]) -> None:
+    """BasicSR's own models can save their outputs under the images' names; ours shorten those that are too long."""
+    if not (opt.get('val') or {}).get('save_img') or issubclass(MODEL_REGISTRY.get(opt['model_type']),
+                                                                ValidationTracking):
+        return
+    end = f'_{opt["train"]["total_iter"] if opt["is_train"] else opt["val"].get("suffix") or opt["name"]}.png'
+    for path in paths:
+        if len(Path(path).stem.encode()) + len(end.encode()) > LONGEST_NAME:
+            raise DataError(f'{opt["model_type"]} would save the output for {path} under a name of more than '
+                            f'{LONGEST_NAME} bytes: give it a shorter name, or write val.save_img: false.')
 
 
 def _told(paths: list[str], sizes: dict[str, Size]) -> str:

@@ -16,8 +16,8 @@ def read_name_list(source: str | list) -> list[str]:
     if isinstance(source, (list, tuple)):
         for name in source:
             if not isinstance(name, str):
-                raise OptionError(f"A list of image names holds '{name}', which YAML took for a number or the like: "
-                                  "put the names into quotes, as in ['0025', '1400_7'].")
+                raise OptionError(f"A list of image names holds '{str(name)[:40]}', which YAML took for a number or "
+                                  "the like: put the names into quotes, as in ['0025', '1400_7'].")
         return [unicodedata.normalize('NFC', name) for name in source]
     path = Path(source).expanduser()
     if not path.is_file():

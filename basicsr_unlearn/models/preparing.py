@@ -226,5 +226,5 @@ def build_parts(table: dict[str, type], opt: dict | list | None, where: str) -> 
         except KeyError as error:
             raise OptionError(f'{where}: {error} is not there, use one of {", ".join(sorted(table))}.') from error
         except (TypeError, ValueError) as error:
-            raise OptionError(f'{where}: {error}') from error
+            raise OptionError(f'{where}: {str(error).rstrip(".")}.') from error
     return parts

@@ -80,7 +80,7 @@ class UnlearnModel(ValidationTracking, Stopping, Checkpointing, Preparing, SRMod
         try:
             self.dual = DualWeight(**train_opt['dual_opt']) if train_opt.get('dual_opt') else None
         except ValueError as error:
-            raise OptionError(f'train.dual_opt: {error}') from error
+            raise OptionError(f'train.dual_opt: {str(error).rstrip(".")}.') from error
         self.conflict = train_opt.get('conflict_opt')
         self.retain_target = (train_opt.get('retain_opt') or {}).get('target') or 'gt'
         self.amp = train_opt.get('amp') == 'bf16'
@@ -118,7 +118,7 @@ class UnlearnModel(ValidationTracking, Stopping, Checkpointing, Preparing, SRMod
         try:
             loss = build_loss(opt).to(self.device)
         except (TypeError, ValueError) as error:
-            raise OptionError(f'train.{term}_opt: {error}') from error
+            raise OptionError(f'train.{term}_opt: {str(error).rstrip(".")}.') from error
         if getattr(loss, 'seed', 0) is None:
             loss.seed = fresh_seed(self.opt['manual_seed'])
         return loss

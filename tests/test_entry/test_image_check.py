@@ -160,7 +160,7 @@ def test_odd_names_are_saved_in_training_and_test(folder, option_file):
             (Path(os.fsdecode(os.path.join(os.fsencode(folder / root), name + b'.png')))).write_bytes(pixels)
     wanted = ['val:save_img=true', 'logger:use_tb_logger=true', 'val:val_freq=3']
     assert train.main(['-opt', option_file('unlearn'), '--force_yml', *wanted]) == 0
-    assert test.main(['-opt', option_file('test')]) == 0
+    assert test.main(['-opt', option_file('test', model_type='UnlearnModel')]) == 0
     for place in (Path('experiments/tiny/visualization/held_out'), Path('results/tiny/visualization/held_out')):
         found = os.listdir(place)
         assert {name[:3] for name in found} >= {'xxx', 'yyy', 'caf'} and any('%E9' in name for name in found)
@@ -168,3 +168,12 @@ def test_odd_names_are_saved_in_training_and_test(folder, option_file):
             name.encode()  # is UTF-8
             assert read_image(place / name).shape == (24, 24, 3)
     assert len(os.listdir('results/tiny/visualization/held_out')) == 7
+
+
+def test_a_model_of_basicsr_that_would_fail_to_save_is_refused(folder, option_file, capsys):
+    for root in ('lq', 'gt'):
+        os.rename(folder / root / '0.png', folder / root / f'{"x" * 251}.png')
+    assert test.main(['-opt', option_file('test')]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith('Error: SRModel') and 'xxx.png' in err and 'val.save_img' in err
+    assert test.main(['-opt', option_file('test'), '--force_yml', 'val:save_img=false']) == 0
