@@ -10,6 +10,7 @@ from basicsr.data.data_sampler import EnlargedSampler
 from basicsr.utils import check_resume, get_root_logger
 from basicsr.utils.dist_util import master_only
 
+from basicsr_unlearn.checkpoint import load_container
 from basicsr_unlearn.errors import CheckpointError, OptionError
 from basicsr_unlearn.resume_options import FILES, changed_options, check_changes, files_of
 
@@ -54,38 +55,47 @@ def load_resume_state(opt: dict) -> dict | None:
         CheckpointError: the state, or the weights saved with it, cannot be read.
     """
     if opt['auto_resume']:
-        found = _newest_state(opt['path']['training_states'])
+        found = _newest_state(opt)
         if found is None:
             return None
         opt['path']['resume_state'], state = found
     elif opt['path'].get('resume_state'):
-        state = _read_state(opt['path']['resume_state'])
+        state = _whole_state(opt['path']['resume_state'], opt)
     else:
         return None
     check_resume(opt, state['iter'])
-    for network in (key for key in opt if key.startswith('network_')):
-        weights = opt['path'].get(f'pretrain_{network}')
-        if weights is not None and network not in (opt['path'].get('ignore_resume_networks') or ()) \
-                and not os.path.isfile(weights):
-            raise CheckpointError(f'{opt["path"]["resume_state"]} cannot be resumed, as its weights {weights} are '
-                                  'missing: put them back, or keep the name of the run that wrote the state.')
     return state
 
 
-def _newest_state(folder: str) -> tuple[str, dict] | None:
+def _newest_state(opt: dict) -> tuple[str, dict] | None:
+    folder = opt['path']['training_states']
     names = os.listdir(folder) if os.path.isdir(folder) else []
     iterations = sorted((int(name[:-len('.state')]) for name in names if re.fullmatch(r'\d+\.state', name)),
                         reverse=True)
     for iteration in iterations:
         path = os.path.join(folder, f'{iteration}.state')
         try:
-            return path, _read_state(path)
+            return path, _whole_state(path, opt)
         except CheckpointError as error:
             failure = error
             _tell(f'{error} Trying the one before.')
     if iterations:
         raise failure
     return None
+
+
+def _whole_state(path: str, opt: dict) -> dict:
+    """A training state whose weights are there. Raises CheckpointError if either cannot be read."""
+    state = _read_state(path)
+    for network in (key for key in opt if key.startswith('network_')):
+        if network in (opt['path'].get('ignore_resume_networks') or ()):
+            continue
+        weights = os.path.join(opt['path']['models'], f'net_{network.removeprefix("network_")}_{state["iter"]}.pth')
+        if not os.path.isfile(weights):
+            raise CheckpointError(f'{path} cannot be resumed, as its weights {weights} are missing: put them back, or '
+                                  'keep the name of the run that wrote the state.')
+        load_container(weights)
+    return state
 
 
 def _read_state(path: str) -> dict:

@@ -20,7 +20,6 @@ from basicsr_unlearn.signals import Watch
 from basicsr_unlearn.terminal import warn
 
 BAD_INPUT = 2
-LOST_WORKER = 'DataLoader worker'  # how torch's error begins when one ends without a word
 
 
 class CutError(Exception):
@@ -135,8 +134,8 @@ class Run:
             if not self.steps:
                 raise
             self._end()
-        except RuntimeError as error:
-            if LOST_WORKER not in str(error):
+        except (RuntimeError, ConnectionError, EOFError) as error:
+            if not lost_worker(error):
                 raise
             self._end_without_worker(error)
         self.steps += batch is not None
@@ -195,6 +194,16 @@ class Run:
         self.model.save(self.sampler.epoch, self.iteration)
         if hasattr(self.model, 'write_awaited_state'):
             self.model.write_awaited_state()
+
+
+def lost_worker(error: Exception) -> bool:
+    """Whether this is torch's error for a worker that ended without a word, and not one that a worker raised.
+
+    If it ends while it hands a batch over, the connection breaks instead.
+    """
+    if isinstance(error, RuntimeError):
+        return 'DataLoader worker (pid' in str(error)
+    return 'DataLoader worker' not in str(error)
 
 
 class _Cuttable:

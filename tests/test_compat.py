@@ -91,6 +91,14 @@ def test_resume_passes_over_a_truncated_state_and_says_so(tmp_path, capsys):
     assert '16.state is damaged or incomplete' in capsys.readouterr().out
 
 
+@pytest.mark.parametrize('damage', [lambda path: path.unlink(), lambda path: path.write_bytes(path.read_bytes()[:99])])
+def test_resume_passes_over_a_state_whose_weights_are_gone_or_damaged(tmp_path, capsys, damage):
+    opt = experiment(tmp_path, 8, 16)
+    damage(tmp_path / 'experiments/run/models/net_g_16.pth')
+    assert load_resume_state(opt)['iter'] == 8
+    assert 'net_g_16.pth' in capsys.readouterr().out
+
+
 def test_resume_fails_if_no_state_can_be_read(tmp_path):
     opt = experiment(tmp_path, 8)
     (tmp_path / 'experiments/run/training_states/8.state').write_bytes(b'')

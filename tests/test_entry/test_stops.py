@@ -1,7 +1,9 @@
 """Signals, two runs of one name, changed options, lost workers: how a run ends, and how it goes on."""
 import multiprocessing
 import os
+import pty
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import torch
 from basicsr_unlearn import cli, test, train
 from basicsr_unlearn.locks import locked, read_lock
 from basicsr_unlearn.models.unlearn_model import UnlearnModel
+from basicsr_unlearn.signals import child_process
 
 # isort: split
 from basicsr.models.sr_model import SRModel
@@ -180,6 +183,32 @@ def test_other_commands_end_with_the_same_codes(option_file, monkeypatch, capsys
     assert cli.main(['test', '-opt', option_file('test')]) == 128 + signum
     assert signal.Signals(signum).name in said(capsys)
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_a_terminal_that_closes_takes_no_step_with_it(option_file):
+    """SIGHUP comes as the terminal goes, and writing to that is an error from then on."""
+    option = option_file('unlearn', total_iter='100000', num_worker_per_gpu='1')
+    process, terminal = pty.fork()
+    if process == 0:
+        code = 70
+        try:
+            sys.stdout, sys.stderr = os.fdopen(1, 'w'), os.fdopen(2, 'w')  # in place of what collects for pytest
+            code = train.main(['-opt', option])
+        finally:
+            os._exit(code)
+    shown = b''
+    while b'/100000' not in shown:  # of the bar
+        shown += os.read(terminal, 1000)
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 129
+    states = sorted(STATES.iterdir(), key=lambda path: int(path.stem))
+    assert states and (EXPERIMENT / 'models' / f'net_g_{states[-1].stem}.pth').exists()
+
+
+def test_a_child_process_does_not_outlive_an_interruption():
+    with pytest.raises(KeyboardInterrupt), child_process(['sleep', '60']) as child:
+        raise KeyboardInterrupt
+    assert child.returncode == -signal.SIGTERM
 
 
 # ---------------------------------------------------------------- workers

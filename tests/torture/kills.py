@@ -280,16 +280,26 @@ def take_data_away(calls: int, rng: np.random.Generator) -> Cut:
     return Cut('data deleted', moment(calls, rng), lambda: os.rename('hazy', 'gone'), (2,), 'hazy', undo)
 
 
-def damage_state(calls: int, rng: np.random.Generator) -> Cut:
-    """Killed, and the latest state is cut off at some byte."""
-    share = float(rng.random())
+def fill_disk(calls: int, rng: np.random.Generator) -> Cut:
+    """From then on the disk has no room; a run that has all its files on it by then ends well."""
+    def happen() -> None:
+        usage = shutil.disk_usage('.')
+        shutil.disk_usage = lambda path: usage._replace(free=0)
+    return Cut('disk full', moment(calls, rng), happen, (2,), 'No space left')
+
+
+def damage_latest(calls: int, rng: np.random.Generator) -> Cut:
+    """Killed, and the latest state or its weights are cut off at some byte."""
+    share, of = float(rng.random()), ('the state', 'its weights')[int(rng.integers(2))]
 
     def undo(folder: Path) -> None:
         states = sorted((folder / STATES).glob('*.state'), key=lambda path: int(path.stem))
         if len(states) > 1:  # the first alone would be refused with a sentence, which other tests do
-            states[-1].write_bytes(states[-1].read_bytes()[:int(share * states[-1].stat().st_size)])
-    return Cut(f'SIGKILL and the state cut after {share:.2f}', moment(calls, rng),
+            path = states[-1] if of == 'the state' else folder / MODELS / f'net_g_{states[-1].stem}.pth'
+            path.write_bytes(path.read_bytes()[:int(share * path.stat().st_size)])
+    return Cut(f'SIGKILL and {of} cut after {share:.2f}', moment(calls, rng),
                lambda: os.kill(os.getpid(), signal.SIGKILL), (-signal.SIGKILL,), undo=undo)
 
 
-KINDS, ODDS = (kill, stop, kill_worker, take_data_away, damage_state), (0.35, 0.35, 0.1, 0.1, 0.1)
+KINDS = (kill, stop, kill_worker, take_data_away, fill_disk, damage_latest)
+ODDS = (0.3, 0.3, 0.1, 0.1, 0.1, 0.1)
