@@ -18,11 +18,11 @@ import yaml
 from basicsr_unlearn.errors import OptionError
 
 FOLDER = Path(__file__).parent / 'methods'
+# what makes a method
 PARTS = ('forget_opt', 'retain_opt', 'adversarial_opt', 'anchor_opt', 'mask_opt', 'edit_opt', 'proxy_opt', 'phases',
-         'dual_opt', 'conflict_opt', 'stop_opt', 'optim_g', 'forget_step', 'grad_clip',
-         'evidence_batches')  # what makes a method
+         'dual_opt', 'conflict_opt', 'stop_opt', 'optim_g', 'forget_step', 'grad_clip', 'evidence_batches')
 # of these, a person may choose others for the same method
-OPTIMIZATION = ('optim_g', 'forget_step', 'forget_step', 'grad_clip', 'evidence_batches')
+OPTIMIZATION = ('optim_g', 'forget_step', 'grad_clip', 'evidence_batches')
 MEANT = {'published': 'accurate_forgetting'}  # a word that people use -> the name of the method
 
 
