@@ -18,9 +18,9 @@ from tqdm import tqdm
 from basicsr_unlearn.audit.scores import Pairs, device_of
 from basicsr_unlearn.auditing.kept import UNREADABLE, Kept
 from basicsr_unlearn.auditing.plan import RESULTS, Audit
-from basicsr_unlearn.auditing.scoring import LOSSES, losses_of
+from basicsr_unlearn.auditing.scoring import LOSSES, check_output, losses_of
 from basicsr_unlearn.checkpoint import resolve_checkpoint
-from basicsr_unlearn.errors import DataError, OptionError, TrainingError, UnlearnError
+from basicsr_unlearn.errors import DataError, OptionError, UnlearnError
 from basicsr_unlearn.evaluate import free_name
 from basicsr_unlearn.image_scores import image_scores
 from basicsr_unlearn.models.tracking import to_image
@@ -184,60 +184,80 @@ class Context:
         return self.inference_of(path, name, column)
 
     def inference_of(self, path: str | None, name: str, title: str) -> dict:
-        """As `inference`, of a checkpoint by its path; None is the untouched input."""
+        """As `inference`, of a checkpoint by its path; None is the untouched input.
+
+        Outputs and losses are kept for themselves and so is each metric: a metric that is added runs no network again.
+        """
         key = self._inference_key(path, name)
         if key not in self._inferences:
-            self._inferences[key] = self.cached(key, lambda: self._infer(path, name, title, key))
+            metrics = self.working_metrics[0]
+            own = {metric: digest_of([key, options]) for metric, options in metrics.items()}
+            found = {metric: self.kept.read(self.cache / f'{kept}.json', kept) for metric, kept in own.items()}
+            losses = self.kept.read(self.cache / f'{key}.json', key)
+            missing = [metric for metric in metrics if found[metric] is None]
+            if missing or losses is None:
+                images = None if path is None or losses is None else self._kept_images(key)
+                fresh, computed = self._infer(path, name, title, key, missing, images)
+                losses = losses if fresh is None else self.kept.write(self.cache / f'{key}.json', key, fresh)
+                found |= {metric: self.kept.write(self.cache / f'{own[metric]}.json', own[metric], computed[metric])
+                          for metric in missing}
+            self._inferences[key] = {'metrics': found, 'losses': losses}
         return self._inferences[key]
 
     def outputs(self, column: str, name: str, positions: Sequence[int] | None = None) -> list[np.ndarray]:
         """Output images (h, w, 3), uint8 BGR, of one network on one data set: those at `positions`, or all."""
         self.inference(column, name)
-        positions = range(len(self.contents(name).images)) if positions is None else positions
         key = self._inference_key(self.audit.networks[column], name)
+        images = self._kept_images(key, positions)
+        if images is None:
+            self._infer(self.audit.networks[column], name, column, key, [], None)
+            images = self._kept_images(key, positions)
+        return images
+
+    def _kept_images(self, key: str, positions: Sequence[int] | None = None) -> list[np.ndarray] | None:
+        """Outputs that were kept, those at `positions` or all; None where the file is damaged or gone."""
         path = self.cache / f'{key}.npz'
         try:
-            return _images(path, positions)
+            with np.load(path) as kept:
+                return [kept[str(position)] for position in (range(len(kept)) if positions is None else positions)]
         except UNREADABLE:
             self.kept.damaged(path)
-            self._infer(self.audit.networks[column], name, column, key)
-            return _images(path, positions)
+            return None
 
     def _inference_key(self, path: str | None, name: str) -> str:
         opt = self.audit.options
         network = None if path is None else [self.digest(path), opt['network_g'], opt.get('param_key_g'),
                                              opt.get('tile'), opt.get('tile_overlap')]
-        return digest_of([__version__, network, self.checked(name).sha256, self.working_metrics[0]])
+        return digest_of([__version__, network, self.checked(name).sha256])
 
     @torch.no_grad()
-    def _infer(self, path: str | None, name: str, title: str, key: str) -> dict:
-        net = None if path is None else self.whole(
+    def _infer(self, path: str | None, name: str, title: str, key: str, metrics: Sequence[str],
+               images: Sequence[np.ndarray] | None) -> tuple[dict | None, dict]:
+        """Losses (None where `images`, the outputs, are given) and these metrics, of each image; keeps the outputs."""
+        run = images is None
+        net = None if path is None or not run else self.whole(
             self.net(title) if self.audit.networks.get(title) == path else self.load(path))
-        metrics = self.working_metrics[0]
-        found = {'metrics': {metric: [] for metric in metrics}, 'losses': {loss: [] for loss in LOSSES}}
-        kept = {}
+        asked = {metric: self.working_metrics[0][metric] for metric in metrics}
+        found, losses, kept = {metric: [] for metric in metrics}, {loss: [] for loss in LOSSES}, {}
         for index, item in enumerate(self.progress(self.items(name), f'{title} on {name}',
                                                    len(self.contents(name).images), 'image')):
             lq, gt = item['lq'][None], item['gt'][None]
-            output = degraded_as_output(lq, gt) if net is None else net(lq.to(device_of(net))).cpu()
-            if output.shape != gt.shape:
-                raise DataError(f'{item["lq_path"]}: the output of the {title} network is {_size(output)} but the '
-                                f'clean image is {_size(gt)}: correct the scale, or the data set.')
-            if not torch.isfinite(output).all():
-                raise TrainingError(f'The {title} network returns values that are not finite on {item["lq_path"]}: it '
-                                    'has diverged, so use an earlier checkpoint.')
-            image, clean = to_image(output), to_image(gt)
-            for metric, value in image_scores(image, metrics, clean, to_image(degraded_as_output(lq, gt))).items():
-                found['metrics'][metric].append(round(min(value, MOST), 5))
-            for loss, value in losses_of(output.clamp(0, 1), gt).items():
-                found['losses'][loss].append(value)
+            untouched = degraded_as_output(lq, gt)
+            if run:
+                output = untouched if net is None else net(lq.to(device_of(net))).cpu()
+                check_output(output, gt, title, item['lq_path'])
+                for loss, value in losses_of(output.clamp(0, 1), gt).items():
+                    losses[loss].append(value)
+            image = to_image(output) if run else images[index]
+            for metric, value in image_scores(image, asked, to_image(gt), to_image(untouched)).items():
+                found[metric].append(round(min(value, MOST), 5))
             kept[str(index)] = image
-        if path is not None:
+        if path is not None and run:
             self.cache.mkdir(parents=True, exist_ok=True)
             partial = self.cache / f'.{key}.partial.npz'
             np.savez(partial, **kept)
             os.replace(partial, self.cache / f'{key}.npz')
-        return found
+        return losses if run else None, found
 
     @cached_property
     def working_metrics(self) -> tuple[dict[str, dict], dict[str, str]]:
@@ -274,11 +294,6 @@ class Context:
         return tqdm(items, desc=title, total=total, unit=unit, leave=False, disable=not sys.stderr.isatty())
 
 
-def _images(path: Path, positions: Sequence[int]) -> list[np.ndarray]:
-    with np.load(path) as kept:
-        return [kept[str(position)] for position in positions]
-
-
 def evenly(length: int, count: int | None) -> list[int]:
     """So many of `length` positions, evenly spread, or all of them."""
     return [int(index) for index in np.linspace(0, length - 1, min(count or length, length)).round()]
@@ -287,7 +302,3 @@ def evenly(length: int, count: int | None) -> list[int]:
 def digest_of(content: Any) -> str:
     """Short hash of anything that JSON can hold."""
     return hashlib.sha256(json.dumps([FORMAT, content], sort_keys=True).encode()).hexdigest()[:24]
-
-
-def _size(image: Tensor) -> str:
-    return f'{image.shape[-1]}x{image.shape[-2]}'

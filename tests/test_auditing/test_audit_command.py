@@ -78,13 +78,30 @@ def test_what_was_measured_is_not_measured_again(audit, monkeypatch):
     assert audit()[1]['measurements']['relearning']['result'] == first['measurements']['relearning']['result']
 
 
+def test_a_metric_that_is_added_runs_no_network_again(audit, monkeypatch):
+    audit(flags=('--quick',), name='stub_quick')
+    from basicsr_unlearn.auditing import context
+    seen = []
+    check = context.check_output
+    monkeypatch.setattr(context, 'check_output', lambda output, gt, title, file: seen.append(title) or check(
+        output, gt, title, file))
+    code, found = audit()
+    assert code == 0 and set(seen) == {'identity'}
+    monkeypatch.undo()
+    scores = found['measurements']['scores']['result']['per_image']
+    for file in (audit.folder / 'results/audit').glob('*/*.*'):
+        file.unlink()
+    monkeypatch.chdir(audit.folder)
+    assert audit()[1]['measurements']['scores']['result']['per_image'] == scores
+
+
 def test_another_network_is_measured_anew_but_the_original_is_not(audit, monkeypatch):
     audit()
     seen = []
     from basicsr_unlearn.auditing.context import Context
     infer = Context._infer
-    monkeypatch.setattr(Context, '_infer', lambda self, path, name, title, key: seen.append((title, name)) or
-                        infer(self, path, name, title, key))
+    monkeypatch.setattr(Context, '_infer', lambda self, path, name, title, *rest: seen.append((title, name)) or
+                        infer(self, path, name, title, *rest))
     audit(unlearned(audit, 'half'))
     assert seen == [('unlearned', name) for name in ('dark_seen', 'dark', 'tinted')]
 
