@@ -100,9 +100,10 @@ def measured(context: Context) -> dict:
 def _measure(context: Context, entry: Measurement, audit: dict) -> dict:
     """One measurement, from its file if it was made before with the same networks, data and options."""
     plan = context.audit
+    how = {key: plan.options.get(key) for key in ('network_g', 'param_key_g', 'scale', 'tile', 'tile_overlap')}
+    judged = {key: plan.options['verdict'].get(key) for key in ('metric', 'skill_margin', 'over_forgotten')}
     key = digest_of([__version__, plan.measure.get(entry.name), context.working_metrics[0], plan.quick,
-                     audit['networks'], audit['datasets'], plan.metric, plan.options['verdict'].get('skill_margin'),
-                     plan.options['verdict']['over_forgotten']])
+                     audit['networks'], audit['datasets'], how, judged])
     path = plan.out / 'measurements' / f'{entry.name}.json'
     kept = context.kept.read(path, key)
     if kept is not None and kept['state'] == MEASURED:

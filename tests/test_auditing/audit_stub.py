@@ -26,11 +26,12 @@ class Shift(nn.Module):
 
 @ARCH_REGISTRY.register()
 class AuditStub(nn.Module):
-    def __init__(self):
+    def __init__(self, strength: float = 1.0):
         super().__init__()
-        self.dark, self.tint = Shift(), Shift()
+        self.dark, self.tint, self.strength = Shift(), Shift(), strength
 
     def forward(self, lq: Tensor) -> Tensor:
+        lq = lq * self.strength
         is_dark = (lq.mean((1, 2, 3), keepdim=True) < 0.4).float()
         return is_dark * self.dark(lq) + (1 - is_dark) * self.tint(lq)
 

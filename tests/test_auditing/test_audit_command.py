@@ -78,6 +78,14 @@ def test_what_was_measured_is_not_measured_again(audit, monkeypatch):
     assert audit()[1]['measurements']['relearning']['result'] == first['measurements']['relearning']['result']
 
 
+def test_the_same_weights_in_a_network_of_other_options_are_measured_anew(audit):
+    _, first = audit('network_g={type: AuditStub, strength: 1.0}')
+    _, second = audit('network_g={type: AuditStub, strength: 0.9}')
+    means = [found['measurements']['scores']['result']['mean']['tinted']['original']['psnr']['value']
+             for found in (first, second)]
+    assert means[0] > means[1] + 10
+
+
 def test_a_metric_that_is_added_runs_no_network_again(audit, monkeypatch):
     audit(flags=('--quick',), name='stub_quick')
     from basicsr_unlearn.auditing import context
