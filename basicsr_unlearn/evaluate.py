@@ -1,5 +1,5 @@
 """Scores of several networks on one data set, side by side with the untouched input."""
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -36,8 +36,8 @@ class Evaluation:
 
 
 @torch.no_grad()
-def evaluate(nets: Mapping[str, nn.Module], dataset: Dataset, metrics: Mapping[str, dict], strips: int = 0,
-             on_image: Callable[[str], None] | None = None) -> Evaluation:
+def evaluate(nets: Mapping[str, nn.Module], dataset: Dataset | Sequence[Mapping], metrics: Mapping[str, dict],
+             strips: int = 0, on_image: Callable[[str], None] | None = None) -> Evaluation:
     """Run every network over a validation set and score it as BasicSR's validation does, on 8-bit images.
 
     Args:

@@ -2,7 +2,7 @@
 import hashlib
 import platform
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from basicsr_unlearn.models.unlearn_model import STREAMS, UnlearnModel
 from basicsr_unlearn.presets import method_of
 from basicsr_unlearn.proof.causes import RunFacts, likely_cause
 from basicsr_unlearn.proof.judgement import CANNOT_JUDGE, FORGOTTEN, Yardstick, forget_gap
-from basicsr_unlearn.proof.run_verdict import RunVerdict, judge_run
+from basicsr_unlearn.proof.run_verdict import Relearning, RunVerdict, judge_run
 from basicsr_unlearn.version import __version__
 
 SCHEMA = 1
@@ -62,7 +62,8 @@ def run_record(model: UnlearnModel, method: str | None, seconds: float) -> dict[
     }
 
 
-def judged(datasets: Mapping[str, Mapping], metric: str | None, yardstick: Yardstick, relearning=()) -> RunVerdict:
+def judged(datasets: Mapping[str, Mapping], metric: str | None, yardstick: Yardstick,
+           relearning: Sequence[Relearning] = ()) -> RunVerdict:
     """The verdict on the data sets of a record."""
     return judge_run({name: entry['role'] for name, entry in datasets.items()},
                      {name: entry['scores'].get(metric, {}) for name, entry in datasets.items()}, yardstick, relearning)

@@ -48,7 +48,7 @@ def joined(head: str, items: Sequence[str], gap: str = '  ') -> str:
     return '\n'.join([*lines, line.rstrip()])
 
 
-def short(path: str) -> str:
+def short(path: str | Path) -> str:
     """A path below the current directory from there, any other as it is."""
     folder = Path(path)
     return str(folder.relative_to(Path.cwd())) if folder.is_relative_to(Path.cwd()) else str(path)

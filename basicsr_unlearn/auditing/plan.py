@@ -1,6 +1,6 @@
 """What an audit's option file asks for: its grammar, read and checked before anything is measured."""
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,7 +104,7 @@ class Audit:
         return [name for name, block in self.datasets.items() if block['role'] in roles]
 
 
-def read_audit(path: str, overrides: list[str] = (), quick: bool = False) -> Audit:
+def read_audit(path: str, overrides: Sequence[str] = (), quick: bool = False) -> Audit:
     """Read an audit's option file.
 
     Args:

@@ -1,6 +1,8 @@
 """Degradations as the option file writes them: a list of steps, each with fixed or drawn parameters."""
 import unicodedata
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -58,7 +60,8 @@ class DegradationChain:
                 raise DataError(f"The depth folder {step['depth']} does not exist.")
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator, name: str, full_size: tuple[int, int],
-                 window: tuple[slice, slice], orient=lambda image: image) -> np.ndarray:
+                 window: tuple[slice, slice],
+                 orient: Callable[[np.ndarray], np.ndarray] = lambda image: image) -> np.ndarray:
         """Degrade the window `image` (h, w, 3) of the photograph `name`.
 
         Args:
@@ -85,7 +88,7 @@ class DegradationChain:
         return image
 
 
-def draw(value, rng: np.random.Generator):
+def draw(value: Any, rng: np.random.Generator) -> Any:
     """A parameter's value: the number itself, one drawn evenly from [low, high], or one of {choices: [...]}."""
     if isinstance(value, dict):
         return value['choices'][int(rng.integers(len(value['choices'])))]

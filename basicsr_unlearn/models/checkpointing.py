@@ -57,7 +57,8 @@ class Checkpointing:
         net.load_state_dict(weights)
 
     @master_only
-    def save_network(self, net, net_label: str, current_iter: int, param_key='params') -> None:
+    def save_network(self, net: torch.nn.Module | list[torch.nn.Module], net_label: str, current_iter: int,
+                     param_key: str | list[str] = 'params') -> None:
         """Write `<label>_<iter>.pth` atomically.
 
         Raises:

@@ -1,6 +1,7 @@
 """Validation that shows forgetting at a glance: every data set by its role, beside its reference lines."""
 import re
 import zlib
+from collections.abc import Mapping
 from copy import deepcopy
 from os import path as osp
 
@@ -251,7 +252,7 @@ class ValidationTracking:
                 for metric, value in references.get(which, {}).items()}, int(self.opt['train']['total_iter']))
 
 
-def judged_by(opt: dict) -> tuple[str | None, Yardstick]:
+def judged_by(opt: Mapping) -> tuple[str | None, Yardstick]:
     """The name under `val.metrics` of the metric that forgetting is judged by, None without one, and its yardstick."""
     skill, metrics = (opt.get('train') or {}).get('skill_opt') or {}, (opt.get('val') or {}).get('metrics') or {}
     name = skill.get('metric') or next(

@@ -1,15 +1,17 @@
 """How fast a forgotten skill comes back: fine-tuning on a few pairs, with the score on the way."""
 from collections.abc import Callable, Sequence
 from copy import deepcopy
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
 BETAS = (0.9, 0.99)  # of Adam; BasicSR's usual ones
+Measured = TypeVar('Measured')
 
 
 def relearn(net: nn.Module, pairs: Sequence[tuple[Tensor, Tensor]], steps: Sequence[int], lr: float, patch: int,
-            measure: Callable[[nn.Module], float], seed: int = 0) -> dict[int, float]:
+            measure: Callable[[nn.Module], Measured], seed: int = 0) -> dict[int, Measured]:
     """Fine-tune a copy of a network on all of a few pairs at once, by L1 and Adam, and measure it at the given steps.
 
     Equal seeds show every network the same patches, so that curves of two networks can be compared step by step.
