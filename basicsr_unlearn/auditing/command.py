@@ -173,7 +173,7 @@ def _strip(context: Context, name: str, position: int, scores: dict) -> Strip:
     item = context.item(name, position)
     lq, gt = item['lq'][None], item['gt'][None]
     images = {IDENTITY: to_image(degraded_as_output(lq, gt)),
-              **{column: context.outputs(column, name, [position])[0] for column in context.columns},
+              **{column: context.outputs(column, name, [position])[0] for column in context.columns_on(name)},
               'gt': to_image(gt)}
     each = {column: {metric: values[position] for metric, values in entry.items()} for column, entry in scores.items()}
     return Strip(context.contents(name).images[position],

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from basicsr_unlearn.audit.scores import Pairs, device_of
-from basicsr_unlearn.auditing.kept import UNREADABLE, Kept
+from basicsr_unlearn.auditing.kept import Kept
 from basicsr_unlearn.auditing.plan import RESULTS, Audit
 from basicsr_unlearn.auditing.scoring import LOSSES, check_output, losses_of
 from basicsr_unlearn.checkpoint import resolve_checkpoint
@@ -64,6 +64,11 @@ class Context:
     @property
     def columns(self) -> list[str]:
         return list(self.audit.networks)
+
+    def columns_on(self, name: str) -> list[str]:
+        """The networks that are scored on a data set: a quick audit leaves out what no check needs."""
+        left_out = self.audit.retrained if self.audit.quick and self.audit.datasets[name]['role'] == 'retain' else []
+        return [column for column in self.columns if column not in left_out]
 
     def net(self, column: str) -> nn.Module:
         """A network in eval mode. Raises CheckpointError."""
@@ -196,7 +201,7 @@ class Context:
             losses = self.kept.read(self.cache / f'{key}.json', key)
             missing = [metric for metric in metrics if found[metric] is None]
             if missing or losses is None:
-                images = None if path is None or losses is None else self._kept_images(key)
+                images = None if path is None or losses is None else self.kept.images(self.cache / f'{key}.npz')
                 fresh, computed = self._infer(path, name, title, key, missing, images)
                 losses = losses if fresh is None else self.kept.write(self.cache / f'{key}.json', key, fresh)
                 found |= {metric: self.kept.write(self.cache / f'{own[metric]}.json', own[metric], computed[metric])
@@ -208,21 +213,11 @@ class Context:
         """Output images (h, w, 3), uint8 BGR, of one network on one data set: those at `positions`, or all."""
         self.inference(column, name)
         key = self._inference_key(self.audit.networks[column], name)
-        images = self._kept_images(key, positions)
+        images = self.kept.images(self.cache / f'{key}.npz', positions)
         if images is None:
             self._infer(self.audit.networks[column], name, column, key, [], None)
-            images = self._kept_images(key, positions)
+            images = self.kept.images(self.cache / f'{key}.npz', positions)
         return images
-
-    def _kept_images(self, key: str, positions: Sequence[int] | None = None) -> list[np.ndarray] | None:
-        """Outputs that were kept, those at `positions` or all; None where the file is damaged or gone."""
-        path = self.cache / f'{key}.npz'
-        try:
-            with np.load(path) as kept:
-                return [kept[str(position)] for position in (range(len(kept)) if positions is None else positions)]
-        except UNREADABLE:
-            self.kept.damaged(path)
-            return None
 
     def _inference_key(self, path: str | None, name: str) -> str:
         opt = self.audit.options

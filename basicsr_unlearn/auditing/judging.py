@@ -16,7 +16,7 @@ def by_network(context: Context, name: str, columns: list[str]) -> dict[str, np.
 def means(context: Context, name: str) -> dict[str, float]:
     """Column -> mean of the verdict's metric, as `proof.judgement` takes it."""
     return {column: float(values.mean())
-            for column, values in by_network(context, name, [IDENTITY, *context.columns]).items()}
+            for column, values in by_network(context, name, [IDENTITY, *context.columns_on(name)]).items()}
 
 
 def nothing_to_forget(context: Context, name: str) -> str | None:

@@ -4,9 +4,11 @@ import json
 import sys
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from basicsr_unlearn.files import write_json
 
@@ -40,6 +42,15 @@ class Kept:
         content = json.loads(json.dumps(content))
         write_json(path, {'key': key, 'sha256': _hash(key, content), 'content': content})
         return content
+
+    def images(self, path: Path, positions: Sequence[int] | None = None) -> list[np.ndarray] | None:
+        """Images of an .npz file, those at `positions` or all; None where it is damaged or gone."""
+        try:
+            with np.load(path) as kept:
+                return [kept[str(position)] for position in (range(len(kept)) if positions is None else positions)]
+        except UNREADABLE:
+            self.damaged(path)
+            return None
 
     def damaged(self, path: Path) -> None:
         """Say that a file is damaged, the first time."""

@@ -21,7 +21,7 @@ def scores(context: Context) -> dict:
         contents = context.contents(name)
         result['images'][name], result['photographs'][name] = contents.images, contents.photographs
         result['per_image'][name] = {column: context.inference(column, name)['metrics']
-                                     for column in (IDENTITY, *context.columns)}
+                                     for column in (IDENTITY, *context.columns_on(name))}
         result['mean'][name] = {
             column: {metric: interval(bootstrap(np.mean, by_photograph(values, contents.photographs)))
                      for metric, values in found.items()} for column, found in result['per_image'][name].items()}

@@ -108,10 +108,11 @@ def _score_lines(audit: Mapping) -> list[str]:
              *([f'retrained ({len(retrained)})' if len(retrained) > 1 else 'retrained'] if retrained else []), '']]
     for name, by_column in list(means.items())[:SHOWN_SETS]:
         score = {column: found[metric['key']]['value'] for column, found in by_column.items()}
-        ends = [number(end(score[column] for column in retrained), digits) for end in (min, max)] if retrained else []
+        others = [score[column] for column in retrained if column in score]
+        ends = [number(end(others), digits) for end in (min, max)] if others else []
         rows.append([f'{name} ({audit["datasets"][name]["role"]})',
                      *(number(score[column], digits) for column in ('identity', 'original', 'unlearned')),
-                     *([' to '.join(dict.fromkeys(ends))] if retrained else []), _change(audit, name)])
+                     *([' to '.join(dict.fromkeys(ends)) or ABSENT] if retrained else []), _change(audit, name)])
     more = len(means) - SHOWN_SETS
     return [*('  ' + line for line in _clipped(rows)), *([f'  and {more} more in audit.md'] if more > 0 else [])]
 

@@ -169,6 +169,8 @@ def test_quick_passes_no_check_that_the_full_audit_fails(audit, name):
     code, full = audit(*flags)
     assert quick['quick'] and list(quick['measurements']['scores']['result']['metrics']) == ['psnr']
     assert code <= quick_code  # 0 is passed
+    mean = {name: list(found) for name, found in quick['measurements']['scores']['result']['mean'].items()}
+    assert mean['tinted'] == ['identity', 'original', 'unlearned'] and mean['dark'] == [*mean['tinted'], 'retrained']
     compared = 0
     for level, judged in quick['verdict']['levels'].items():
         for check in judged['checks']:
