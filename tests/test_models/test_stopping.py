@@ -108,16 +108,15 @@ def test_validation_sets_can_decide(unlearn, log, events):
     assert met[0] % 2 == 0
 
 
-def test_a_retrained_network_is_a_reference(unlearn, log, events, folder, restoring_net, weights):
+def test_a_retrained_network_is_a_reference(unlearn, log, events, folder, built, weights):
     retrained = dict(weights('../base.pth'))
     retrained['ending.bias'] = retrained['ending.bias'] - 0.08
     torch.save({'params': retrained}, folder / 'retrained.pth')
     assert unlearn({**STOPPING, 'val.val_freq': 1, 'path.pretrain_network_retrained': str(folder / 'retrained.pth'),
                     'train.stop_opt': {'check': 'val', 'forget_psnr': 'retrained', 'margin': 0.5}}) == 0
-    scalars = events()
-    reference = scalars['forget/haze/psnr_retrained'][0][1]
+    reference = built[0].references['haze']['retrained']['psnr']
     assert reference == pytest.approx(-20 * torch.tensor(0.08).log10().item(), abs=1)
-    met = [step for step, psnr in scalars['forget/haze/psnr'] if psnr <= reference + 0.5]
+    met = [step for step, psnr in events()['forget/haze/psnr'] if psnr <= reference + 0.5]
     assert stopped_at(log()) == met[0]
 
 
