@@ -7,7 +7,7 @@
 Make the network first, by the option file of its name. Run where BSD500, CBSD68 and PolyU are laid out as
 datasets/README.md shows; 5 to 10 minutes on one core. Each network (of NAFNet, as shipped) is fine-tuned on a few pairs
 of BSD500/test by L1 and Adam at each rate, on 64 px patches that are equal for all, and scored on the central 128 px of
-CBSD68, degraded by the file's name alone. `--seed` draws the pairs and their patches.
+CBSD68 (PolyU: 256 px), degraded by the file's name alone. `--seed` draws the pairs and their patches.
 """
 import argparse
 import copy
@@ -62,10 +62,10 @@ def photographs(folder: str, degradation: dict, center_crop: int | None) -> list
 
 
 def camera_noise() -> list[dict]:
-    """PolyU: real noise of cameras, whole images."""
+    """PolyU: real noise of cameras, the central 256 px."""
     dataset = PairedRestorationDataset({
         'name': 'polyu', 'phase': 'val', 'scale': 1, 'dataroot_lq': 'datasets/PolyU/input',
-        'dataroot_gt': 'datasets/PolyU/target'})
+        'dataroot_gt': 'datasets/PolyU/target', 'center_crop': 256})
     return [dataset[index] for index in range(len(dataset))]
 
 
