@@ -3,6 +3,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from email import message_from_bytes
 from pathlib import Path
@@ -17,17 +18,34 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(scope='module')
-def wheel(tmp_path_factory) -> Path:
-    """A wheel of this package, built from a copy of its sources and without network."""
-    source = tmp_path_factory.mktemp('source')
-    for name in ('basicsr_unlearn', 'options'):
-        shutil.copytree(REPOSITORY / name, source / name, ignore=shutil.ignore_patterns('__pycache__'))
-    for name in ('setup.py', 'pyproject.toml', 'LICENSE'):
-        shutil.copy(REPOSITORY / name, source)
-    target = tmp_path_factory.mktemp('wheel')
-    code = f'from setuptools import build_meta; build_meta.build_wheel({str(target)!r})'
+def source(tmp_path_factory) -> Path:
+    """A copy of the repository, with a part of its tests."""
+    folder = tmp_path_factory.mktemp('source')
+    for name in ('basicsr_unlearn', 'options', 'tests/test_entry'):
+        shutil.copytree(REPOSITORY / name, folder / name, ignore=shutil.ignore_patterns('__pycache__'))
+    for name in ('setup.py', 'pyproject.toml', 'MANIFEST.in', 'LICENSE', 'README.md', 'CHANGELOG.md', 'Makefile'):
+        shutil.copy(REPOSITORY / name, folder)
+    return folder
+
+
+def built(source: Path, target: Path, what: str) -> Path:
+    """What setuptools builds from these sources, without network: 'wheel' or 'sdist'."""
+    code = f'from setuptools import build_meta; build_meta.build_{what}({str(target)!r})'
     subprocess.run([sys.executable, '-c', code], cwd=source, check=True, capture_output=True)
-    return next(target.glob('*.whl'))
+    return next(path for path in target.iterdir() if path.suffix in ('.whl', '.gz'))
+
+
+@pytest.fixture(scope='module')
+def wheel(source, tmp_path_factory) -> Path:
+    return built(source, tmp_path_factory.mktemp('wheel'), 'wheel')
+
+
+def test_a_source_archive_carries_what_make_needs_and_what_it_is_built_from(source, tmp_path):
+    with tarfile.open(built(source, tmp_path, 'sdist')) as archive:
+        names = {name.partition('/')[2] for name in archive.getnames()}
+    assert {'Makefile', 'CHANGELOG.md', 'README.md', 'LICENSE', 'setup.py', 'basicsr_unlearn/py.typed',
+            'basicsr_unlearn/zoo/nafnet_allinone.pth', 'options/unlearn_haze.yml',
+            'tests/test_entry/test_cli.py'} <= names
 
 
 def test_the_wheel_carries_all_that_runs_outside_a_checkout(wheel):
