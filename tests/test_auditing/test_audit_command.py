@@ -91,10 +91,10 @@ def test_a_metric_that_is_added_runs_no_network_again(audit, monkeypatch):
     from basicsr_unlearn.auditing import context
     seen = []
     check = context.check_output
-    monkeypatch.setattr(context, 'check_output', lambda output, gt, title, file: seen.append(title) or check(
-        output, gt, title, file))
+    monkeypatch.setattr(context, 'check_output', lambda output, gt, title, file: seen.append(
+        (title, 'tinted' in file)) or check(output, gt, title, file))
     code, found = audit()
-    assert code == 0 and set(seen) == {'identity'}
+    assert code == 0 and set(seen) == {('identity', False), ('identity', True), ('retrained', True)}
     monkeypatch.undo()
     scores = found['measurements']['scores']['result']['per_image']
     for file in (audit.folder / 'results/audit').glob('*/*.*'):
