@@ -12,9 +12,9 @@ from basicsr_unlearn.benchmark_records import given_record
 from basicsr_unlearn.checkpoint import resolve_checkpoint
 from basicsr_unlearn.errors import OptionError, UnlearnError
 from basicsr_unlearn.networks import load_network
-from basicsr_unlearn.option_grammar import LIST, MAPPING, OPEN, TEXT, number, or_empty, whole
+from basicsr_unlearn.option_grammar import LIST, MAPPING, OPEN, TEXT, TEXTS, number, or_empty, whole
 from basicsr_unlearn.option_text import PLUGIN
-from basicsr_unlearn.option_walker import check_dataset, check_section
+from basicsr_unlearn.option_walker import check_dataset, check_section, short
 from basicsr_unlearn.options import check_options, find_option_file, load_option_file
 from basicsr_unlearn.preflight import preflight
 from basicsr_unlearn.presets import expand_method
@@ -42,12 +42,12 @@ TOP = {
 }
 TARGET = {'forget!': LIST, 'retain': LIST, 'retain_degradations': LIST,  # as in datasets.train; the latter where a
           # method has no retain data, made from the forget pairs' clean images
-          'keep': LIST,      # names of the test sets that shall be kept; all others if left out
+          'keep': TEXTS,     # names of the test sets that shall be kept; all others if left out
           'relearn!': LIST,  # paired data sets whose pairs the skill is learned again from
-          'retrained': LIST}  # checkpoints, or records of this command as .json
+          'retrained': TEXTS}  # checkpoints, or records of this command as .json
 METHOD = {'method!': TEXT, 'label': TEXT, 'total_iter': whole(), 'train': MAPPING,
           'data': MAPPING,   # in place of what datasets.train would be; `retain: ~` takes the retain data away
-          'targets': LIST}   # for these alone
+          'targets': TEXTS}   # for these alone
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def read_benchmark(path: str, quick: bool = False) -> Benchmark:
         raise OptionError('test has a single set: add one of what shall be kept.')
     for key, values, low in (('seeds', opt['seeds'], 0), ('relearn.steps', opt['relearn']['steps'], 1)):
         if not values or not all(whole(low).accepts(value) for value in values) or sorted(set(values)) != values:
-            raise OptionError(f'{key} is {list(values)}, not a list of whole numbers from {low}, each larger than the '
+            raise OptionError(f'{key} is {short(values)}, not a list of whole numbers from {low}, each larger than the '
                               'one before.')
     name = f'{opt["name"]}_quick' if quick else opt['name']
     _check_name(name, 'name')

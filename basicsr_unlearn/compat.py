@@ -8,6 +8,7 @@ import itertools
 import logging
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -95,6 +96,8 @@ def prepare_pipeline(use_gpu: bool = True) -> Iterator[None]:
         logger = logging.getLogger('basicsr')
         logger.addFilter(_is_no_false_alarm)
         stack.callback(logger.removeFilter, _is_no_false_alarm)
+        stack.enter_context(rebound(logging.Handler, 'handleError', _told_once(logging.Handler.handleError)))
+        stack.enter_context(rebound(threading, 'excepthook', _quiet_writer(threading.excepthook)))
         for name, value in (('load_resume_state', load_resume_state), ('EnlargedSampler', resume.ResumableSampler),
                             ('create_train_val_dataloader', create_train_val_dataloader),
                             ('init_tb_loggers', init_tb_loggers), ('mkdir_and_rename', archive)):
@@ -106,6 +109,32 @@ def prepare_pipeline(use_gpu: bool = True) -> Iterator[None]:
         if hasattr(signal_handling, '_SIGCHLD_handler_set'):
             stack.enter_context(rebound(signal_handling, '_SIGCHLD_handler_set', True))
         yield
+
+
+def _told_once(original: Callable) -> Callable:
+    """`Handler.handleError` that says in a sentence that a log file cannot be written, once, and lets the run go on."""
+    told = []
+
+    def handle_error(handler: logging.Handler, record: logging.LogRecord) -> None:
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            original(handler, record)
+        elif not told:
+            told.append(error)
+            place = getattr(handler, 'baseFilename', 'The log')
+            print(f'Warning: {place} cannot be written: {error.strerror}. The run goes on without it.', file=sys.stderr,
+                  flush=True)
+
+    return handle_error
+
+
+def _quiet_writer(original: Callable) -> Callable:
+    """`threading.excepthook` that leaves failures to write, TensorBoard's, to the main thread, where they come up."""
+    def excepthook(args: threading.ExceptHookArgs) -> None:
+        if not isinstance(args.exc_value, OSError):
+            original(args)
+
+    return excepthook
 
 
 def _is_no_false_alarm(record: logging.LogRecord) -> bool:

@@ -147,6 +147,7 @@ def _check_airnet(opt: dict) -> None:
     if network['type'] != 'AirNet':
         raise OptionError(f'model_type AirNetModel trains AirNet, not network_g.type {network["type"]}: write '
                           'model_type: SRModel.')
+    check_section({'batch_size': network.get('batch_size')}, {'batch_size!': whole()}, 'network_g')
     if data.get('gt_size') and patch > data['gt_size']:
         raise OptionError(f'train.patch_size {patch} is larger than datasets.train.gt_size {data["gt_size"]}: lower '
                           'it.')

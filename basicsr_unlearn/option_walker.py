@@ -129,7 +129,7 @@ def _try_building(target: Any, arguments: dict, where: str) -> None:
     try:
         target(*first, **arguments)
     except (ValueError, TypeError, AssertionError) as error:
-        raise OptionError(f'{where} does not work: {str(error).rstrip(".")}.') from error
+        raise OptionError(f'{where} does not work: {str(error)[:300].rstrip(".")}.') from error
 
 
 def check_metrics(metrics: Mapping, where: str) -> None:
@@ -195,7 +195,7 @@ def _nearest(name: Any, valid: list[str]) -> str | None:
 def _shown(value: Any, words: str) -> str:
     """How an error shows a value that is not what `words` say."""
     if 'number' in words and isinstance(value, numbers.Real) and abs(value) > LARGEST_WHOLE:
-        return f'{_short(value)}, which is none of the numbers that are {words} and of use'
+        return f'{short(value)}, which is none of the numbers that are {words} and of use'
     if value is None:
         return f'empty (~), not {words}'
     if isinstance(value, str) and 'number' in words and _as_number(value) is not None:
@@ -203,10 +203,10 @@ def _shown(value: Any, words: str) -> str:
         return f"the text '{value}', not {words}: write {plain}"
     if isinstance(value, Mapping):
         return f'a block of options, not {words}'
-    return f'{_short(value)}, not {words}'
+    return f'{short(value)}, not {words}'
 
 
-def _short(value: Any) -> str:
+def short(value: Any) -> str:
     """A value as an option file has it, at most 60 characters of it."""
     if isinstance(value, numbers.Integral) and abs(value) > LARGEST_WHOLE:
         return f'{float(value):.0e}' if abs(value) < 1e300 else 'beyond 1e300'

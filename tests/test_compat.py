@@ -1,6 +1,7 @@
 """Each item of the compatibility layer: what BasicSR does without it on this machine, then what it does with it."""
 import logging
 import sys
+import threading
 from types import SimpleNamespace
 
 import pytest
@@ -267,3 +268,39 @@ def test_the_false_alarm_about_several_validation_sets_is_left_out_meanwhile(fre
     with caplog.at_level(logging.WARNING, 'basicsr'):
         logger.warning('Multiple validation datasets are *only* supported by SRModel.')
     assert len(caplog.messages) == 2
+
+
+class FullDisk:
+    """A stream on a disk without room."""
+
+    def write(self, string):
+        raise OSError(28, 'No space left on device')
+
+    def flush(self):
+        pass
+
+
+def test_a_log_that_cannot_be_written_is_one_sentence(capsys):
+    handler, logger = logging.StreamHandler(FullDisk()), logging.getLogger('full_disk')
+    logger.addHandler(handler)
+    handler.baseFilename = 'run.log'
+    with prepare_pipeline(use_gpu=False):
+        for _ in range(3):
+            logger.warning('x')
+    logger.removeHandler(handler)
+    err = capsys.readouterr().err
+    assert err.count('\n') == 1 and 'run.log' in err and 'No space left' in err
+
+
+@pytest.mark.parametrize('error, told', [(OSError(28, 'No space left on device'), False), (ValueError('x'), True)])
+def test_only_a_full_disk_is_left_to_the_main_thread(error, told, capsys, monkeypatch):
+    def fail():
+        raise error
+
+    seen = []
+    monkeypatch.setattr(threading, 'excepthook', lambda args: seen.append(args.exc_value))
+    with prepare_pipeline(use_gpu=False):
+        thread = threading.Thread(target=fail)
+        thread.start()
+        thread.join()
+    assert seen == ([error] if told else [])

@@ -24,7 +24,7 @@ from basicsr_unlearn.option_grammar import (
     or_empty,
     whole,
 )
-from basicsr_unlearn.option_walker import check_dataset, check_metrics, check_section, check_value
+from basicsr_unlearn.option_walker import check_dataset, check_metrics, check_section, check_value, short
 from basicsr_unlearn.options import find_option_file, load_option_file
 from basicsr_unlearn.proof.judgement import Yardstick, yardstick_of
 from basicsr_unlearn.tiling import DEFAULT_OVERLAP, check_tile
@@ -213,7 +213,7 @@ def _check_measure(measure: Mapping[str, dict], datasets: Mapping) -> None:
         if name in measure:
             values = measure[name][key]
             if not values or not all(whole(low).accepts(value) for value in values) or sorted(set(values)) != values:
-                raise OptionError(f'measure.{name}.{key} is {list(values)}, not a list of whole numbers from {low}, '
+                raise OptionError(f'measure.{name}.{key} is {short(values)}, not a list of whole numbers from {low}, '
                                   'each larger than the one before.')
     for way in measure.get('recovery', {}).get('ways', ()):
         check_value(way, choice(*WAYS), 'measure.recovery.ways')

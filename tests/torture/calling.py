@@ -106,9 +106,11 @@ def _child(call: Call) -> None:
     except BaseException:
         traceback.print_exc()
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
+        try:
+            sys.stdout.flush()
+            sys.stderr.flush()
+        finally:
+            os._exit(code)  # whatever happens: what follows here is the parent's to do
 
 
 def _ended(call: Call) -> bool:

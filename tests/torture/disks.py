@@ -1,0 +1,111 @@
+"""Disks that are full: a training ends in a sentence, leaves no half-written file, and goes on when there is room.
+
+With the rights to mount, each case is a small disk with a little more room than the one before, and each write of a
+training is the first that fails in some of them. A limit on the size of a file, which needs no rights, does the same
+for the large files.
+"""
+import json
+import resource
+import shutil
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+
+from tests.torture import Section
+from tests.torture.calling import Call, problem, run_calls
+from tests.torture.example import lay_out
+
+STEP = 12 * 2**10   # bytes between two disks
+ROOM = 8 * 2**20    # what the whole run needs, and more
+DISKS = 32  # the last ones hold the whole run
+LIMITS = [32 << power for power in range(10, 16)]  # bytes of a file
+ARGUMENTS = ['train', '-opt', 'train.yml']
+
+
+def run(budget: float) -> Section:
+    """Train on disks of all sizes up to the one that holds the run, then make room and resume."""
+    section, end = Section('disks'), time.monotonic() + budget
+    with tempfile.TemporaryDirectory() as place:
+        example = lay_out(Path(place, 'example'))
+        network = _network_of(_finished(example, Path(place, 'whole')))
+        cases = [(f'files of at most {limit} bytes', _limited(example, Path(place, f'limit_{limit}'), limit), None)
+                 for limit in LIMITS]
+        if _mounts(Path(place, 'try')):
+            needed = sum(_pages(path) for path in example.rglob('*') if path.is_file())
+            cases += [(f'a disk with {room // 2**10} kB left', *_disk(example, Path(place, f'{room}'), needed, room))
+                      for room in range(0, DISKS * STEP, STEP)]
+        for name, call, disk in cases:
+            if time.monotonic() < end:
+                section.add(name, _case(call, disk, network))
+            if disk is not None:
+                subprocess.run(['umount', '--lazy', disk], check=True)
+    return section
+
+
+def _case(call: Call, disk: Path | None, network: dict) -> str | None:
+    """What is wrong with how a run on a full disk ended, with what it left, or with the run that goes on from there."""
+    next(run_calls([call]))
+    found = problem(call) or _damage(call.folder)
+    if found or call.code == 0:
+        return found
+    if disk is not None:
+        subprocess.run(['mount', '-o', f'remount,size={ROOM}', disk], check=True)
+    again = Call([*ARGUMENTS, '--auto_resume'], call.folder)
+    next(run_calls([again]))
+    if again.code != 0:
+        return f'with room again, --auto_resume ends with {again.code}: {again.stderr.strip()[-300:]}'
+    same = all(torch.equal(value, network[name]) for name, value in _network_of(call.folder).items())
+    return None if same else 'with room again, the network is another one'
+
+
+def _damage(folder: Path) -> str | None:
+    """A file of the run that is there and cannot be read."""
+    for path in sorted(folder.glob('experiments/*/**/*')):
+        try:
+            if path.suffix in ('.pth', '.state'):
+                torch.load(path, weights_only=True)
+            elif path.suffix == '.json':
+                json.loads(path.read_text(encoding='utf-8'))
+        except Exception as error:
+            return f'{path.name} is half-written: {type(error).__name__}'
+    return None
+
+
+def _finished(example: Path, folder: Path) -> Path:
+    shutil.copytree(example, folder)
+    call = next(run_calls([Call(ARGUMENTS, folder)]))
+    if call.code != 0:
+        raise RuntimeError(f'The example does not train: {call.stderr[-500:]}')
+    return folder
+
+
+def _network_of(folder: Path) -> dict:
+    return torch.load(folder / 'experiments/tiny/models/net_g_latest.pth', weights_only=True)['params']
+
+
+def _limited(example: Path, folder: Path, limit: int) -> Call:
+    shutil.copytree(example, folder)
+    return Call(ARGUMENTS, folder, before=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))
+
+
+def _disk(example: Path, disk: Path, needed: int, room: int) -> tuple[Call, Path]:
+    disk.mkdir()
+    subprocess.run(['mount', '-t', 'tmpfs', '-o', f'size={needed + room}', 'tmpfs', disk], check=True)
+    shutil.copytree(example, disk, dirs_exist_ok=True)
+    return Call(ARGUMENTS, disk), disk
+
+
+def _mounts(folder: Path) -> bool:
+    """Whether this process may mount a disk of its own."""
+    folder.mkdir()
+    tried = subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=4k', 'tmpfs', folder], capture_output=True)
+    if tried.returncode == 0:
+        subprocess.run(['umount', folder], check=True)
+    return tried.returncode == 0
+
+
+def _pages(path: Path) -> int:
+    return -(-path.stat().st_size // 4096) * 4096
