@@ -11,6 +11,7 @@ from basicsr_unlearn import demo
 from basicsr_unlearn.archs.nafnet_arch import NAFNet
 from basicsr_unlearn.options import load_option_file
 from basicsr_unlearn.validation_sets import validation_sets
+from basicsr_unlearn.version import __version__
 
 NETWORK = {'width': 4, 'enc_blk_nums': [1], 'middle_blk_num': 1, 'dec_blk_nums': [1]}
 SHIFT = 0.2  # the degradation: so much darker
@@ -77,6 +78,7 @@ def test_the_demo_runs_the_option_file_and_measures_what_came_of_it(job, capsys)
     assert demo.main(['-opt', 'tiny.yml', '--out', 'out/here']) == 0
     summary = json.loads(Path('out/here/summary.json').read_text(encoding='utf-8'))
     assert {name: entry['role'] for name, entry in summary['datasets'].items()} == {'haze': 'forget', 'noise': 'retain'}
+    assert summary['versions']['basicsr_unlearn'] == __version__
     assert summary['steps'] == 4 and summary['method'] == 'TargetLoss + L1Loss' and summary['beside'] == []
     psnr = summary['datasets']['haze']['scores']['db']
     assert psnr['identity'] == pytest.approx(-20 * math.log10(51 / 255), abs=0.01)

@@ -10,6 +10,7 @@ from basicsr_unlearn.auditing.inside_measurement import newest_log, read_log
 from basicsr_unlearn.auditing.learning_measurement import compared
 from basicsr_unlearn.auditing.scoring import by_photograph
 from basicsr_unlearn.proof.judgement import Yardstick
+from basicsr_unlearn.version import __version__
 
 LOG = """  datasets:[
     train:[
@@ -69,6 +70,7 @@ def test_lira_with_shadow_networks(tmp_path, monkeypatch):
     path = option_file(tmp_path, measure={'membership': {'members': 'dark_seen', 'unseen': 'dark', 'shadow': shadow}})
     assert main(['-opt', str(path)]) in (0, 1)
     found = json.loads((tmp_path / 'results/audit/stub/audit.json').read_text())
+    assert found['versions']['basicsr_unlearn'] == __version__
     attack = found['measurements']['membership']['result']['attacks']['lira']
     assert attack['state'] == 'measured' and 0 <= attack['auc']['unlearned']['value'] <= 1
     # the same weights have the same scores
