@@ -287,8 +287,10 @@ def _prepare_everywhere(opt: dict, held: ExitStack) -> None:
     if opt['dist']:
         failed = [failure is not None]
         torch.distributed.broadcast_object_list(failed, src=0)
-        if failed[0] and failure is None:
-            raise SystemExit(BAD_INPUT)
+        if failed[0]:
+            torch.distributed.destroy_process_group()  # by all of them, or its threads abort one that ends
+            if failure is None:
+                raise SystemExit(BAD_INPUT)
     if failure is not None:
         raise failure
 

@@ -159,13 +159,16 @@ class Run:
         if self._agreement is not None:
             signum = torch.tensor(self.watch.signum or 0)
             torch.distributed.all_reduce(signum, torch.distributed.ReduceOp.MAX, group=self._agreement)
-            self.watch.signum = int(signum) or None
+            if signum:
+                self.watch.note(int(signum))
         if self.watch.signum is not None:
             self._end()
 
     def _end(self) -> NoReturn:
         self.ended = True
         self._save()
+        if self._agreement is not None:  # a launcher ends the others as soon as one has ended, and the first one saves
+            torch.distributed.barrier(self._agreement)
         if self.opt['rank'] == 0:
             warn(f'Stopped by {self.watch.name} after iteration {self.iteration} of '
                  f'{self.opt["train"]["total_iter"]}, which is saved: --auto_resume goes on from there.')

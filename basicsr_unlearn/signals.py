@@ -37,13 +37,18 @@ class Watch:
             signal.signal(signum, signal.SIG_DFL)
             os.kill(os.getpid(), signum)
         elif self.signum is None:
-            self.signum, self._since = signum, time.monotonic()
+            self.note(signum)
             leave_lost_terminal()
             if not self.held:
                 raise KeyboardInterrupt
         elif time.monotonic() - self._since >= SAME_REQUEST:
             end_workers()
             os._exit(self.code)
+
+    def note(self, signum: int) -> None:
+        """The process was asked to end: by a signal, or by another process of the run that had one."""
+        if self.signum is None:
+            self.signum, self._since = signum, time.monotonic()
 
     @property
     def name(self) -> str:

@@ -113,3 +113,42 @@ def test_bad_data_end_both_processes_with_one_sentence(folder, option_file):
     assert done.stderr.count('Error: ') - done.stderr.count('ChildFailedError: ') == 1
     assert 'gone' in done.stderr and 'exitcode  : 2' in done.stderr and 'exitcode  : 1' not in done.stderr
     assert list((folder / 'work').iterdir()) == []
+
+
+# the second of two processes gets SIGTERM in its third step; what came of it in each is written down
+STOPPED = """
+import os, signal, sys
+from basicsr_unlearn import train
+from basicsr_unlearn.models.unlearn_model import UnlearnModel
+step = UnlearnModel.optimize_parameters
+
+def optimize_parameters(self, iteration):
+    if iteration == 3 and os.environ['RANK'] == '1':
+        os.kill(os.getpid(), signal.SIGTERM)
+    step(self, iteration)
+
+UnlearnModel.optimize_parameters = optimize_parameters
+code = train.main(sys.argv[1:])
+with open(f'code_{os.environ["RANK"]}', 'w') as file:
+    file.write(str(code))
+sys.exit(code)
+"""
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='two processes without a GPU are tested where there is none')
+def test_a_signal_to_one_process_stops_both_after_one_iteration_and_the_run_goes_on(folder, option_file, weights):
+    option, driver = option_file('unlearn', batch_size_per_gpu='1'), folder / 'driver.py'
+    driver.write_text(STOPPED)
+    torchrun = [*TORCHRUN[:5], driver, '--launcher', 'pytorch', '-opt', option]
+    done = call(torchrun, folder / 'work', [CHECKOUT])
+    assert done.returncode != 0
+    assert [(folder / 'work' / f'code_{rank}').read_text() for rank in (0, 1)] == ['143', '143']
+    assert done.stderr.count('Stopped by SIGTERM after iteration 3') == 1
+    states = folder / 'work' / 'experiments/tiny/training_states'
+    assert [path.name for path in states.iterdir()] == ['3.state']
+    done = call([*TORCHRUN, option, '--auto_resume'], folder / 'work')
+    assert done.returncode == 0, done.stderr
+    whole = folder / 'whole'
+    whole.mkdir()
+    assert call([*TORCHRUN, option], whole).returncode == 0
+    assert_equal(weights(folder / 'work' / LATEST), weights(whole / LATEST))
