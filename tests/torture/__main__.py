@@ -7,7 +7,7 @@ import traceback
 
 from tests.torture import Section
 
-SECTIONS = {'records': 60, 'option_files': 270, 'images': 60, 'disks': 120, 'kills': 300}  # seconds
+SECTIONS = {'records': 60, 'option_files': 210, 'images': 130, 'disks': 100, 'kills': 300}  # seconds
 
 
 def main(argv: list[str] | None = None) -> int:
