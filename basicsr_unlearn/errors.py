@@ -25,11 +25,16 @@ class InstallationError(UnlearnError, ImportError):
     """A package that this one needs is missing, cannot be loaded, or is another of the same name."""
 
 
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether memory ran out, on the CPU, where torch has no error type for it, or on a GPU."""
+    return isinstance(error, MemoryError) or any(words in str(error) for words in (
+        'out of memory', "can't allocate memory", 'not enough memory'))
+
+
 def from_torch(error: Exception) -> str | None:
     """The sentence for what torch raises in words of its own and a user can put right; None for any other error."""
     message = str(error)
-    if isinstance(error, MemoryError) or any(words in message for words in (
-            'out of memory', "can't allocate memory", 'not enough memory')):
+    if is_out_of_memory(error):
         first = ' '.join(message.split('. ')[0].split()) or 'the system gave no more'
         return (f'Memory ran out ({first}): lower batch_size_per_gpu, gt_size or num_worker_per_gpu of datasets.train, '
                 'or set val.tile, which restores images in parts.')

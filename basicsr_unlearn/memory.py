@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from basicsr_unlearn.errors import TrainingError
+from basicsr_unlearn.errors import TrainingError, is_out_of_memory
 
 STATUS = Path('/proc/self/status')
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of mallopt in glibc's malloc.h
@@ -38,8 +38,7 @@ def enough_memory(what: str, cure: str) -> Iterator[None]:
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        # on the CPU torch has no error type of its own for it
-        if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)) or "can't allocate memory" in str(error):
+        if is_out_of_memory(error):
             raise TrainingError(f'{what} takes more memory than there is: {cure}.') from error
         raise
 

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from basicsr_unlearn import memory
-from basicsr_unlearn.memory import keep_freed_memory, peak_memory
+from basicsr_unlearn.errors import TrainingError
+from basicsr_unlearn.memory import enough_memory, installed_memory, keep_freed_memory, peak_memory
 
 
 class FakeLibc:
@@ -44,3 +45,23 @@ def test_a_system_that_does_not_tell_the_peak_ends_no_run(tmp_path, monkeypatch)
     assert peak_memory() > 50  # MB: of getrusage
     monkeypatch.setitem(sys.modules, 'resource', None)
     assert peak_memory() == 0
+
+
+@pytest.mark.parametrize('error, told', [
+    (MemoryError(), True), (torch.cuda.OutOfMemoryError('CUDA out of memory'), True),
+    (RuntimeError("[enforce fail at alloc_cpu.cpp:118] DefaultCPUAllocator: can't allocate memory"), True),
+    (RuntimeError('shapes do not match'), False), (ValueError('x'), False),
+])
+def test_memory_that_runs_out_is_said_with_the_cure(error, told):
+    with pytest.raises(TrainingError if told else type(error)) as caught, enough_memory('Restoring a.png', 'tile it'):
+        raise error
+    assert not told or ('a.png' in str(caught.value) and 'tile it' in str(caught.value))
+
+
+def test_what_torch_itself_says_when_memory_runs_out_is_known():
+    with pytest.raises(TrainingError), enough_memory('It', 'take less'):
+        torch.empty(2**60)
+
+
+def test_installed_memory_is_more_than_this_process_holds():
+    assert installed_memory() > peak_memory() * 2**20
