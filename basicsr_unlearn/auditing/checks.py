@@ -1,6 +1,7 @@
 """The checks that a level is made of: what was measured, held against its limits."""
 from collections.abc import Mapping
 
+from basicsr_unlearn.auditing.tables import number
 from basicsr_unlearn.proof.judgement import Yardstick
 
 PASSED, FAILED, NOT_MEASURED = 'passed', 'failed', 'not measured'
@@ -52,7 +53,8 @@ def _membership(audit: Mapping, limit: float, yardstick: Yardstick) -> list[dict
         low, high = (near['value'] if near[key] is None else near[key] for key in ('low', 'high'))
         check = _check('membership', attack, near['value'], 'AUC', -limit, limit)
         check['state'] = PASSED if low <= limit and high >= -limit else FAILED
-        check['words'] = (f'AUC {near["value"]:+.2f} ({low:+.2f} to {high:+.2f}) from '
+        value, *ends = (number(one, sign=True) for one in (near['value'], low, high))
+        check['words'] = (f'AUC {value} ({ends[0]} to {ends[1]}) from '
                           f'{"the retrained network" if entry["difference"] else "chance"}; the interval has to touch '
                           f'{-limit:g} to {limit:g}')
         checks.append(check)
@@ -93,7 +95,7 @@ def _check(name: str, subject: str, value: float, unit: str, low: float | None, 
     limits = f'at most {high:g}' if low is None else f'{low:g} to {high:g}'
     return {'name': name, 'subject': subject, 'value': round(value, 4), 'unit': unit, 'low': low, 'high': high,
             'state': PASSED if fits else FAILED,
-            'words': f'{value:+.2f} {unit}; has to be {limits}' if unit else f'{value:+.4f}; has to be {limits}'}
+            'words': f'{number(value, 2 if unit else 4, sign=True)} {unit}'.rstrip() + f'; has to be {limits}'}
 
 
 def _unmeasured(name: str, subject: str, unit: str, reason: str) -> dict:

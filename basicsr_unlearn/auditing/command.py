@@ -34,7 +34,7 @@ shipped is of a network that forgot haze. It needs BSD500, CBSD68, SOTS-indoor a
 datasets/README.md shows:
 
   basicsr-unlearn train -opt options/unlearn_haze_calibrated.yml
-  basicsr-unlearn audit -opt options/audit_haze.yml --quick    scores alone, under 2 minutes on 2 cores
+  basicsr-unlearn audit -opt options/audit_haze.yml --quick    scores alone, about 2 minutes on 2 cores
   basicsr-unlearn audit -opt options/audit_haze.yml            attackers too, under 10 minutes
 
 Exit code 0 if the level that the file requires was passed, 1 if not, 2 where nothing was audited, as now."""
