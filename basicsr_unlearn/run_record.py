@@ -45,6 +45,7 @@ def run_record(model: UnlearnModel, method: str | None, seconds: float) -> dict[
         'steps': model.iteration, 'total_iter': int(train['total_iter']),
         'ended_by': 'stop rule' if model.stop_rule and model.stop_rule.met(model.iteration) else
                     'total_iter' if model.iteration >= int(train['total_iter']) else 'end of the data',
+        'changed_at_resumes': getattr(getattr(model, 'run_record', None), 'changes', []),
         'samples': {stream: model.iteration * opt['datasets']['train']['batch_size_per_gpu'] * opt['world_size']
                     for stream in STREAMS if stream in model.streams_trained},
         'seconds': round(seconds, 1), 'peak_memory_mb': round(peak_memory()), 'device': str(model.device),

@@ -1,4 +1,5 @@
 """Signals, two runs of one name, changed options, lost workers: how a run ends, and how it goes on."""
+import json
 import multiprocessing
 import os
 import pty
@@ -356,6 +357,7 @@ def test_a_change_that_is_asked_for_takes_effect_and_is_noted(option_file, half,
     run = torch.load(STATES / '6.state', weights_only=True)['run']
     assert run['options']['train.optim_g.lr'] == 4e-3
     assert {'option': 'train.optim_g.lr', 'before': 1e-3, 'now': 4e-3, 'iteration': 3} in run['changes']
+    assert json.loads((EXPERIMENT / 'run.json').read_text())['changed_at_resumes'] == run['changes']
     log = max(EXPERIMENT.glob('train_*.log'), key=os.path.getmtime).read_text()
     assert 'train.optim_g.lr 0.001 -> 0.004' in log
     assert train.main(['-opt', option, '--auto_resume']) == 0  # nothing has changed since
