@@ -50,6 +50,9 @@ def measure(images: Sequence[tuple[ImageStore, str]], sizes: dict[str, Size], fu
                 if not full:
                     pool.shutdown(cancel_futures=True)
                     break
+            except BaseException:  # a signal does not wait for the images that are left
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
     if len(damaged) > 1:
         raise DataError(f'{len(damaged)} images cannot be used. ' + ' '.join(map(str, damaged[:10])) +
                         (' And so on.' if len(damaged) > 10 else ''))

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from basicsr_unlearn import cli, test, train
+from basicsr_unlearn import cli, image_check, test, train
 from basicsr_unlearn.locks import locked, read_lock
 from basicsr_unlearn.models.unlearn_model import UnlearnModel
 from basicsr_unlearn.signals import child_process
@@ -151,6 +151,23 @@ def test_a_signal_before_the_first_step_ends_at_once(option_file, monkeypatch, c
     monkeypatch.setattr(UnlearnModel, 'prepare', lambda self: send(signal.SIGTERM))
     assert train.main(['-opt', option_file('unlearn')]) == 143
     assert 'Stopped by SIGTERM' in said(capsys) and list(STATES.iterdir()) == []
+
+
+def test_a_signal_while_images_are_checked_leaves_the_rest(option_file, folder, photos, monkeypatch):
+    for name in ('lq', 'gt'):
+        photos(folder / name, [str(i) for i in range(200)], size=(24, 24))
+    seen = []
+
+    def slow_size(*args) -> tuple[int, int]:
+        seen.append(args)
+        if len(seen) == 5:
+            send(signal.SIGTERM)
+        time.sleep(0.05)
+        return 24, 24
+
+    monkeypatch.setattr(image_check, '_size', slow_size)
+    assert train.main(['-opt', option_file('unlearn')]) == 143
+    assert len(seen) < 100 and not EXPERIMENT.exists()
 
 
 def test_a_second_signal_ends_at_once(option_file, at_step):
