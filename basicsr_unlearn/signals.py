@@ -2,18 +2,16 @@
 import multiprocessing
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 STOPS = [getattr(signal, name) for name in ('SIGTERM', 'SIGINT', 'SIGHUP') if hasattr(signal, name)]
 STOP_CODES = {code for signum in STOPS for code in (128 + signum, -signum)}  # of a child: noted, or at once
 SAME_REQUEST = 1.0  # seconds in which a launcher may pass on the signal that its processes have had already
-GRACE = 10.0  # seconds that a child process gets to end by itself; our choice: what Docker gives
 
 _current: list['Watch'] = []
 
@@ -102,21 +100,6 @@ def end_workers() -> None:
         worker.kill()
     for worker in workers:
         worker.join(1)
-
-
-@contextmanager
-def child_process(command: Sequence[str], **options) -> Iterator[subprocess.Popen]:
-    """A process that does not outlive an error or a signal here: it is asked to end, and killed if it does not."""
-    with subprocess.Popen(command, **options) as process:
-        try:
-            yield process
-        except BaseException:
-            process.terminate()
-            try:
-                process.wait(GRACE)
-            except subprocess.TimeoutExpired:
-                process.kill()
-            raise
 
 
 def tell(sentence: str) -> None:

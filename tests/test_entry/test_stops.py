@@ -15,7 +15,6 @@ import torch
 from basicsr_unlearn import cli, image_check, test, train
 from basicsr_unlearn.locks import locked, read_lock
 from basicsr_unlearn.models.unlearn_model import UnlearnModel
-from basicsr_unlearn.signals import child_process
 
 # isort: split
 from basicsr.models.sr_model import SRModel
@@ -222,12 +221,6 @@ def test_a_terminal_that_closes_takes_no_step_with_it(option_file):
     assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 129
     states = sorted(STATES.iterdir(), key=lambda path: int(path.stem))
     assert states and (EXPERIMENT / 'models' / f'net_g_{states[-1].stem}.pth').exists()
-
-
-def test_a_child_process_does_not_outlive_an_interruption():
-    with pytest.raises(KeyboardInterrupt), child_process(['sleep', '60']) as child:
-        raise KeyboardInterrupt
-    assert child.returncode == -signal.SIGTERM
 
 
 # ---------------------------------------------------------------- workers
