@@ -135,6 +135,8 @@ def override(opt: dict, entries: list[str]) -> None:
     """
     for entry in entries:
         keys, equals, text = entry.partition('=')
+        entry = ascii(entry)[1:-1] if not entry.isprintable() else entry
+        entry = entry if len(entry) <= 100 else f'{entry[:97]}...'
         *path, last = (key.strip() for key in keys.split(':'))
         if not equals:
             raise OptionError(f"--force_yml {entry} has no '=': write it as train:total_iter=100.")

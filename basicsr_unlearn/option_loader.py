@@ -52,6 +52,8 @@ def load_yaml(string: str, where: str, plugin: bool = False) -> Any:
         OptionError: no YAML; a tag that would run code, by its line; a repeated key; a block within itself, or more
             and deeper ones than an option file needs; a character or a length that no name has.
     """
+    if any(unicodedata.category(character) == 'Cs' for character in string):  # of a command line that is no UTF-8
+        raise OptionError(f'{where[:1].upper() + where[1:]} is no text in UTF-8.')
     try:
         _check_size(string, where)
         loader = _Loader(string)

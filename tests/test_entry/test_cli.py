@@ -92,6 +92,9 @@ def test_override_reaches_into_lists():
     ('forget:2:name=c', "has no '2' there"),
     ('train:total_iter', "has no '='"),
     ('train:total_iter=[1', 'total_iter=.1 cannot be read'),
+    ('train:total_iter=' + '1' * 5000, r'total_iter=1+\.\.\. .*5000 characters'),
+    ('train:total_iter=\udce9', r'udce9 is no text in UTF-8'),
+    ('train:total_iter=!!python/name:os.system', 'tag !!python/name:os.system'),
 ])
 def test_override_refuses(entry, sentence):
     opt = {'train': {'total_iter': 1}, 'forget': [{'name': 'a'}]}
