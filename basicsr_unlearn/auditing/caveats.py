@@ -42,10 +42,10 @@ def _references(audit: Mapping, yardstick: Yardstick) -> list[str]:
         for column in entry['no_reference']:
             wrong.setdefault(column, []).append(name)
     if wrong:
-        networks = listed([f'{column} (on {listed(names)})' for column, names in wrong.items()])
-        margin = f' or less than {yardstick.shown(yardstick.skill_margin)} worse' if yardstick.skill_margin else ''
-        return [f'No reference: {networks} restores as well as the original{margin}, so it cannot have been trained '
-                'without the forget set and is left out there. Name networks that were.']
+        networks = listed([f'{column} on {listed(names)}' for column, names in wrong.items()])
+        margin = f'at least {yardstick.shown(yardstick.skill_margin)} ' if yardstick.skill_margin else ''
+        return [f'No reference: {networks}. A network that is not {margin}worse than the original there cannot have been '
+                'trained without it, and is left out: name networks that were.']
     if not retrained:
         return ['There is no retrained network to compare with: forgetting is held against the untouched input, which '
                 'a retrained network need not equal, and whether the skill still sleeps is not shown.']
