@@ -44,8 +44,8 @@ def _references(audit: Mapping, yardstick: Yardstick) -> list[str]:
     if wrong:
         networks = listed([f'{column} on {listed(names)}' for column, names in wrong.items()])
         margin = f'at least {yardstick.shown(yardstick.skill_margin)} ' if yardstick.skill_margin else ''
-        return [f'No reference: {networks}. A network that is not {margin}worse than the original there cannot have been '
-                'trained without it, and is left out: name networks that were.']
+        return [f'No reference: {networks}. A network that is not {margin}worse than the original there cannot have '
+                'been trained without it, and is left out: name networks that were.']
     if not retrained:
         return ['There is no retrained network to compare with: forgetting is held against the untouched input, which '
                 'a retrained network need not equal, and whether the skill still sleeps is not shown.']
