@@ -135,8 +135,7 @@ def override(opt: dict, entries: list[str]) -> None:
     """
     for entry in entries:
         keys, equals, text = entry.partition('=')
-        entry = ascii(entry)[1:-1] if not entry.isprintable() else entry
-        entry = entry if len(entry) <= 100 else f'{entry[:97]}...'
+        entry = _echo(entry)
         *path, last = (key.strip() for key in keys.split(':'))
         if not equals:
             raise OptionError(f"--force_yml {entry} has no '=': write it as train:total_iter=100.")
@@ -157,7 +156,7 @@ def read_options(path: str, entries: list[str]) -> dict:
             raise OptionError(f'{path} has no model_type but {key}: it is for basicsr-unlearn {other} -opt {path}.')
     names = method_entries(entries)
     for entry in names:
-        opt = with_method(opt, _value(entry.partition('=')[2].strip(), entry))
+        opt = with_method(opt, _value(entry.partition('=')[2].strip(), _echo(entry)))
     opt = expand_method(opt)
     override(opt, [entry for entry in entries if entry not in names])
     return opt
@@ -182,6 +181,12 @@ def _existing(block: Any, key: str, entry: str) -> str | int:
     near = difflib.get_close_matches(key, block, 1) if isinstance(block, dict) else []
     raise OptionError(f"--force_yml {entry}: the option file has no '{key}' there; "
                       + (f"did you mean '{near[0]}'?" if near else 'only options that it has can be overridden.'))
+
+
+def _echo(entry: str) -> str:
+    """An entry as errors show it."""
+    entry = entry if entry.isprintable() else ascii(entry)[1:-1]
+    return entry if len(entry) <= 100 else f'{entry[:97]}...'
 
 
 def _value(text: str, entry: str) -> Any:

@@ -22,7 +22,7 @@ from tests.torture.mutants import Mutant, options_of, text_mutants, value_mutant
 from tests.torture.pool import each
 
 OPTIONS = Path(__file__).resolve().parents[2] / 'options'
-SECONDS = 5     # that refusing or accepting a file may take
+SECONDS = 10    # that refusing or accepting a file may take
 CHECKED = 4000  # mutants of the shipped files
 RUN = 400       # accepted mutants of the small example that are trained or tested with, to the end
 UNCHANGED = 'as it is'
@@ -56,7 +56,7 @@ def shipped_mutants(count: int) -> list[Mutant]:
 
 def check_all(mutants: list[Mutant], end: float = float('inf')) -> Iterator[tuple[str, str | None]]:
     """(which mutant, what is wrong with how it was judged or None) for each, until the time is over."""
-    for index, found, trouble in each(check_one, mutants, 2 * SECONDS, JOBS, MEMORY, end):
+    for index, found, trouble in each(check_one, mutants, 3 * SECONDS, JOBS, MEMORY, end):
         yield f'{mutants[index].file}, {mutants[index].what}', trouble or found
 
 
