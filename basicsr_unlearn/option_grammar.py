@@ -122,6 +122,7 @@ TRAIN = {
             'check': choice('train', 'val'),
             'window': whole(),
             'min_iter': whole(0),
+            'ease': number(above=0, at_most=1),                                      # share of the rate
         },
         'skill_opt': {'metric': TEXT, 'margin': number(at_least=0), 'required': FLAG},  # what there is to forget
         'grad_clip': or_empty(number(above=0)),

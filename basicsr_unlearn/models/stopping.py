@@ -1,6 +1,7 @@
 """The stop rule in a training run: what it observes, and how the run ends when it is met."""
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from itertools import accumulate
 
 import torch
@@ -26,6 +27,7 @@ class Stopping:
     stop_rule: StopRule | None = None
     stop_check = 'train'
     stop_reference: str | float = 'identity'
+    stop_ease = 1.0
     stopped = False
 
     def set_up_stop_rule(self, opt: dict | None) -> None:
@@ -34,6 +36,7 @@ class Stopping:
             return
         self.stop_check = opt.get('check') or 'train'
         self.stop_reference = opt.get('forget_psnr') or 'identity'
+        self.stop_ease = opt.get('ease') or 1.0
         budget = opt.get('retain_budget')
         if self.stop_reference == 'retrained' and (self.stop_check != 'val' or self.retrained is None):
             raise OptionError('train.stop_opt.forget_psnr: retrained needs check: val and '
@@ -57,6 +60,19 @@ class Stopping:
     def holding(self) -> bool:
         """Whether forgetting rests so that the retain set can recover."""
         return self.stop_rule is not None and self.stop_rule.holding
+
+    @contextmanager
+    def eased(self) -> Iterator[None]:
+        """With a rate that falls with what is left of the way, down to `ease` of what the schedule gives: a rule that
+        averages several steps is met late where each goes far.
+        """
+        share = 1.0 if self.stop_rule is None else max(self.stop_ease, self.stop_rule.left)
+        rates = [group['lr'] for group in self.optimizer_g.param_groups]
+        for group, rate in zip(self.optimizer_g.param_groups, rates):
+            group['lr'] = share * rate
+        yield
+        for group, rate in zip(self.optimizer_g.param_groups, rates):
+            group['lr'] = rate
 
     def observes(self, stream: str) -> bool:
         """Whether the rule needs the score of this stream of the training batch."""

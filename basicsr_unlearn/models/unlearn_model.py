@@ -169,7 +169,8 @@ class UnlearnModel(ValidationTracking, Stopping, Checkpointing, Preparing, SRMod
         self.mask_gradients()
         norm = torch.nn.utils.clip_grad_norm_(self._trainable(), self.grad_clip)
         self._require_finite(total, norm, current_iter)
-        self.optimizer_g.step()
+        with self.eased():
+            self.optimizer_g.step()
         self.iteration = current_iter
         if self.ema_decay > 0:
             self.model_ema(decay=self.ema_decay)

@@ -52,6 +52,13 @@ class StopRule:
         return _mean(self.gaps)
 
     @property
+    def left(self) -> float:
+        """Share of the way to the reference that is left, in [0, 1]; 1 while it is not known."""
+        if not self.full or self.start is None or self.start <= self.margin:
+            return 1.0
+        return min(1.0, max(0.0, (self.gap - self.margin) / (self.start - self.margin)))
+
+    @property
     def drop(self) -> float:
         """Mean retain loss in dB over the window; infinite until the window is full."""
         return _mean(self.drops)

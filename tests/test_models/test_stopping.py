@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from basicsr_unlearn.models.stopping import Stopping, rate_left
-from basicsr_unlearn.models.unlearn_model import UnlearnModel
+from basicsr_unlearn.models.unlearn_model import OPTIMIZERS, UnlearnModel
 
 LATEST = Path('experiments/tiny/models/net_g_latest.pth')
 # the PSNR on the forget set falls from 32 dB by some 3 dB a step
@@ -132,6 +132,45 @@ def test_a_rule_that_is_met_by_the_last_iteration_or_never_is_told_so(unlearn, l
     assert 'The stop rule was not met in 2 iterations: forget PSNR is +' in log()
     assert unlearn({**STOPPING, 'train.total_iter': 2, 'train.stop_opt': {'margin': 99.0, 'window': 3}}) == 0
     assert 'was never measured over a whole window' in log()
+
+
+def test_steps_shorten_as_the_way_does(unlearn, built, weights, same):
+    """Every weight moves by at most the share of the rate that is left; the schedule's own rate stays as it is."""
+    moves = []
+
+    class Noted(torch.optim.Adam):
+        def step(self, closure=None):
+            moves.append((self.param_groups[0]['lr'], built[-1].stop_rule.left))
+            return super().step(closure)
+
+    changes = {**STOPPING, 'train.optim_g.lr': 2e-3, 'train.stop_opt': {'window': 2, 'ease': 0.25}}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(OPTIMIZERS, 'Adam', Noted)
+        assert unlearn(changes) == 0
+    rates, left = zip(*moves)
+    assert rates == tuple(2e-3 * max(0.25, share) for share in left)
+    assert left[0] == left[1] == 1 and any(0.25 < share < 1 for share in left) and min(left) < 0.25
+    assert built[-1].get_current_learning_rate() == [2e-3] and built[-1].stopped
+
+
+def test_shorter_steps_end_nearer_to_the_reference(unlearn, built):
+    ends = []
+    for ease in (1.0, 0.1):
+        assert unlearn({**STOPPING, 'train.optim_g.lr': 1e-3, 'train.stop_opt': {'window': 5, 'ease': ease}}) == 0
+        model = built[-1]
+        assert model.stopped
+        ends.append(model.history['haze'][-1][1]['psnr'] - model.references['haze']['identity']['psnr'])
+    assert abs(ends[1]) < 0.5 * abs(ends[0])
+
+
+def test_a_resumed_run_shortens_its_steps_likewise(unlearn, weights, same):
+    changes = {**STOPPING, 'train.total_iter': 9, 'train.stop_opt': {'window': 2, 'ease': 0.25},
+               'logger.save_checkpoint_freq': 5}
+    assert unlearn(changes) == 0
+    whole = weights(LATEST)
+    LATEST.unlink()
+    assert unlearn(changes, '--auto_resume') == 0
+    same(weights(LATEST), whole)
 
 
 COSINE = {'type': 'CosineAnnealingRestartLR', 'eta_min': 0.0}

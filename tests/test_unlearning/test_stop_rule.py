@@ -72,3 +72,21 @@ def test_where_the_original_is_below_the_reference_the_rule_is_never_met(start, 
     again = StopRule(window=1)
     again.load_state_dict(rule.state_dict())
     assert again.met(1) is met
+
+
+def test_what_is_left_of_the_way():
+    rule = StopRule(margin=1.0, window=2)
+    assert rule.left == 1
+    for gap in (9.0, 8.0):
+        rule.observe(gap)
+    assert rule.left == 1  # the original is not known
+    rule.start = 9.0
+    assert rule.left == pytest.approx(7.5 / 8)
+    for gap in (4.0, 2.0):
+        rule.observe(gap)
+    assert rule.left == pytest.approx(2 / 8)
+    for gap in (0.0, 0.0):
+        rule.observe(gap)
+    assert rule.left == 0
+    rule.start = 0.5  # nothing to go
+    assert rule.left == 1
