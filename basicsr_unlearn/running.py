@@ -121,9 +121,11 @@ class Run:
             self.watch.held = True
             self._end_if_asked()
         elif self.record.validation_due:
-            self.record.validation_due = False
+            if self.opt['rank'] == 0:  # which validates and writes
+                self.model.state_after_validation = self.sampler.epoch, self.iteration
             for loader in self.val_loaders:
                 self.model.validation(loader, self.iteration, self.tb_logger, self.opt['val']['save_img'])
+            self.record.validation_due = False
         try:
             if self.watch.held and not self.opt['dist']:
                 with self.watch.free():
@@ -195,7 +197,7 @@ class Run:
     def _save(self) -> None:
         self.record.validation_due = self.cut
         self.model.save(self.sampler.epoch, self.iteration)
-        if hasattr(self.model, 'write_awaited_state'):
+        if hasattr(self.model, 'write_awaited_state') and not self.cut:  # what it would wait for is done
             self.model.write_awaited_state()
 
 

@@ -11,13 +11,14 @@ from basicsr.utils.dist_util import master_only
 from basicsr_unlearn.checkpoint import check_fit, fits, read_weights, resolve_checkpoint, write_atomically
 from basicsr_unlearn.errors import CheckpointError, TrainingError
 from basicsr_unlearn.memory import peak_memory
-from basicsr_unlearn.resume import training_state
+from basicsr_unlearn.resume import RunRecord, training_state
 
 
 class Checkpointing:
     """Mixin before SRModel: BasicSR's file names and keys, so that BasicSR loads what is written here."""
 
-    _state_after_validation: tuple[int, int] | None = None  # epoch, iteration
+    run_record: RunRecord | None = None  # given by our entry point
+    state_after_validation: tuple[int, int] | None = None  # epoch, iteration: to be written again after it
 
     def load_network(self, net: torch.nn.Module, load_path: str, strict: bool = True, param_key: str | None = 'params'
                      ) -> None:
@@ -96,21 +97,28 @@ class Checkpointing:
 
     @master_only
     def save_training_state(self, epoch: int, current_iter: int) -> None:
-        """Write `<iter>.state` atomically; after the validation that is due, which the stop rule and the curves of the
-        run's record need.
+        """Write `<iter>.state` atomically.
+
+        Where a validation is due, which the stop rule and the run's record need, it is written once more after that;
+        the first one says so, and a resume from it makes the validation.
         """
         if current_iter == -1:
             return
-        if self.opt.get('val') is not None and self.roles() and current_iter % self.opt['val']['val_freq'] == 0:
-            self._state_after_validation = epoch, current_iter
-        else:
+        due = self.opt.get('val') is not None and bool(self.roles()) and current_iter % self.opt['val']['val_freq'] == 0
+        if due:
+            self.state_after_validation = epoch, current_iter
+        if self.run_record is not None:
+            self.run_record.validation_due = due
+        if not due or self.run_record is not None:  # BasicSR's own entry point would not make the validation
             self._write_state(epoch, current_iter)
 
     def write_awaited_state(self) -> None:
         """Write the state that waited for a validation, if there is one."""
-        if self._state_after_validation is not None:
-            self._write_state(*self._state_after_validation)
-            self._state_after_validation = None
+        if self.state_after_validation is not None:
+            if self.run_record is not None:
+                self.run_record.validation_due = False
+            self._write_state(*self.state_after_validation)
+            self.state_after_validation = None
 
     def _write_state(self, epoch: int, current_iter: int) -> None:
         state = training_state(self, epoch, current_iter)
