@@ -6,8 +6,9 @@ from pathlib import Path
 
 import torch
 
-from basicsr_unlearn.entry import Parser, guarded, read_options
+from basicsr_unlearn.entry import Parser, guarded
 from basicsr_unlearn.options import check_options
+from basicsr_unlearn.overrides import read_options
 from basicsr_unlearn.preflight import preflight
 
 
@@ -18,7 +19,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _main(argv: list[str] | None) -> int:
     parser = Parser(prog='basicsr-unlearn check', description='Check options, images, metrics, network, checkpoints '
-                    'and disk as train and test do before their first step, and write nothing.')
+                    'and disk as train and test do before their first step, and run nothing.')
     parser.add_argument('-opt', required=True, metavar='FILE.yml', help='an option file of train or test')
     parser.add_argument('--full', action='store_true', help='decode every image to its end; a run decodes the first 16 '
                         'of each data set, and reads head and end of the others')

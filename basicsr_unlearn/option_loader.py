@@ -126,7 +126,7 @@ def _check_node(node: yaml.Node, where: str, path: tuple[str, ...], plugin: bool
         return
     if 'python' in node.tag:
         raise OptionError(f'{line} has the tag {_tag(node)}, which is not read, as such tags run code: take it out. '
-                          f'Read is plugin: {PLUGIN_FORM} alone.')
+                          f'The only one that is read is plugin: {PLUGIN_FORM}.')
     if node.tag not in PLAIN_TAGS:
         raise OptionError(f'{line} has the tag {_tag(node)}, which no option needs: write a plain value.')
     if isinstance(node, yaml.MappingNode):

@@ -6,10 +6,11 @@ import re
 from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, LOSS_REGISTRY, METRIC_REGISTRY, MODEL_REGISTRY
 
 import basicsr_unlearn  # noqa: F401  registers the components
-from basicsr_unlearn.entry import Parser, guarded, method_entries, read_options
+from basicsr_unlearn.entry import Parser, guarded
 from basicsr_unlearn.errors import OptionError
 from basicsr_unlearn.option_text import option_text
 from basicsr_unlearn.options import check_options, load_option_file
+from basicsr_unlearn.overrides import method_entries, read_options
 from basicsr_unlearn.presets import FOLDER, MEANT, PARTS, method_names
 from basicsr_unlearn.unlearning.parts import ANCHORS, EDITS, MASKS
 

@@ -8,11 +8,11 @@ import yaml
 from basicsr.utils.options import ordered_yaml
 
 from basicsr_unlearn import cli
-from basicsr_unlearn.entry import read_options
 from basicsr_unlearn.errors import OptionError
 from basicsr_unlearn.methods import ADVICE
 from basicsr_unlearn.option_text import option_text
 from basicsr_unlearn.options import check_options, load_option_file
+from basicsr_unlearn.overrides import read_options
 from basicsr_unlearn.presets import FOLDER, PARTS, expand_method, method_names, method_of, read_method
 
 REPOSITORY = Path(__file__).resolve().parent.parent

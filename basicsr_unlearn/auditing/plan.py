@@ -9,7 +9,6 @@ from typing import Any
 from basicsr.utils.registry import ARCH_REGISTRY
 
 from basicsr_unlearn.audit.recovery import WAYS
-from basicsr_unlearn.entry import override
 from basicsr_unlearn.errors import OptionError
 from basicsr_unlearn.option_grammar import (
     FLAG,
@@ -26,6 +25,7 @@ from basicsr_unlearn.option_grammar import (
 )
 from basicsr_unlearn.option_walker import check_dataset, check_metrics, check_section, check_value, short
 from basicsr_unlearn.options import find_option_file, load_option_file
+from basicsr_unlearn.overrides import override
 from basicsr_unlearn.proof.judgement import Yardstick, yardstick_of
 from basicsr_unlearn.tiling import DEFAULT_OVERLAP, check_tile
 from basicsr_unlearn.unlearning.attacks import attack_settings

@@ -8,8 +8,9 @@ import torch
 
 import basicsr_unlearn
 from basicsr_unlearn import cli
-from basicsr_unlearn.entry import guarded, override
+from basicsr_unlearn.entry import guarded
 from basicsr_unlearn.errors import DataError, OptionError
+from basicsr_unlearn.overrides import override
 
 PACKAGE = Path(basicsr_unlearn.__file__).resolve().parent
 
