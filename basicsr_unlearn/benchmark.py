@@ -39,18 +39,24 @@ from basicsr_unlearn.signals import STOP_CODES
 from basicsr_unlearn.version import __version__
 
 ABOUT = """\
-A benchmark unlearns by several methods, measures each network as the retrained ones are measured, and ranks them.
+A benchmark unlearns by several methods, measures each network as the retrained
+ones are measured, and ranks them.
 
-It needs an option file that names an unlearning option file (network, original, schedule), forget targets with their
-images, retrained networks, methods and seeds. The one that is shipped compares all methods on haze, rain and noise. It
-needs BSD500, CBSD68, SOTS-indoor and Rain100H laid out as datasets/README.md shows. A cell, one method on one target
-with one seed, takes 1 to 5 minutes of one core; all 348 of them about 9 hours on 2. What is finished is not run again.
+It needs an option file that names an unlearning option file (network, original,
+schedule), forget targets with their images, retrained networks, methods and
+seeds. The one that is shipped compares all methods on haze, rain and noise. It
+needs BSD500, CBSD68, SOTS-indoor and Rain100H laid out as datasets/README.md
+shows. A cell, one method on one target with one seed, takes 1 to 5 minutes of
+one core; all of them hours. What is finished is not run again.
 
-  basicsr-unlearn benchmark -opt options/benchmark_nafnet.yml --quick --only target=haze,method=calibrated,seed=0
-  basicsr-unlearn benchmark -opt options/benchmark_nafnet.yml --only target=haze,method=calibrated
+  basicsr-unlearn benchmark -opt options/benchmark_nafnet.yml --quick \\
+      --only target=haze,method=calibrated,seed=0
+  basicsr-unlearn benchmark -opt options/benchmark_nafnet.yml \\
+      --only target=haze,method=calibrated
   basicsr-unlearn benchmark -opt options/benchmark_nafnet.yml
 
-Exit code 0, 1 if a cell failed or a target cannot be judged, 2 where nothing was run, as now."""
+Exit code 0, 1 if a cell failed or a target cannot be judged, 2 where nothing
+was run, as now."""
 FAILED = 1
 
 

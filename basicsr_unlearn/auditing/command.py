@@ -26,18 +26,23 @@ from basicsr_unlearn.unlearning.images import degraded_as_output
 from basicsr_unlearn.version import __version__
 
 ABOUT = """\
-An audit measures what a network has forgotten, what it has kept and what its weights still hold, and judges it.
+An audit measures what a network has forgotten, what it has kept and what its
+weights still hold, and judges it.
 
-It needs an option file that names the original, the unlearned network, networks that were retrained without the forget
-set (the yardstick; where there is none, the untouched input is) and images to forget and to keep. The one that is
-shipped is of a network that forgot haze. It needs BSD500, CBSD68, SOTS-indoor and Rain100H laid out as
-datasets/README.md shows:
+It needs an option file that names the original, the unlearned network, networks
+that were retrained without the forget set (the yardstick; where there is none,
+the untouched input is) and images to forget and to keep. The one that is
+shipped is of a network that forgot haze. It needs BSD500, CBSD68, SOTS-indoor
+and Rain100H laid out as datasets/README.md shows:
 
   basicsr-unlearn train -opt options/unlearn_haze_calibrated.yml
-  basicsr-unlearn audit -opt options/audit_haze.yml --quick    scores alone, about 2 minutes on 2 cores
-  basicsr-unlearn audit -opt options/audit_haze.yml            attackers too, under 10 minutes
+  basicsr-unlearn audit -opt options/audit_haze.yml --quick
+      outputs and members alone, about 2 minutes on 2 cores
+  basicsr-unlearn audit -opt options/audit_haze.yml
+      attackers too, under 10 minutes
 
-Exit code 0 if the level that the file requires was passed, 1 if not, 2 where nothing was audited, as now."""
+Exit code 0 if the level that the file requires was passed, 1 if not, 2 where
+nothing was audited, as now."""
 NOT_PASSED = 1
 MEASURED, SKIPPED = 'measured', 'skipped'
 
