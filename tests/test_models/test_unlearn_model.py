@@ -216,7 +216,7 @@ def test_losses_in_two_parts_are_added():
 @pytest.mark.parametrize('changes, last', [
     ({'train.optim_g.lr': 1e30}, 1),
     ({'train.retain_opt': {'type': 'FailsAtLoss', 'call': 4}}, 3),
-    ({'train.retain_opt': {'type': 'FailsAtLoss', 'call': 4, 'value': float('inf')}}, 3),
+    ({'train.retain_opt': {'type': 'FailsAtLoss', 'call': 4, 'value': 1e30}}, 3),
 ])
 def test_a_step_that_is_not_finite_ends_the_run_and_keeps_what_was_saved(unlearn, weights, written, capsys, changes,
                                                                           last):
@@ -228,9 +228,9 @@ def test_a_step_that_is_not_finite_ends_the_run_and_keeps_what_was_saved(unlearn
 
 
 def test_weights_that_are_not_finite_are_never_saved(unlearn, written, capsys):
-    """The step, 3e38 times a gradient of some hundreds, is beyond float32."""
-    assert unlearn({'train.optim_g': {'type': 'SGD', 'lr': 3e38}, 'train.total_iter': 1,
-                    'train.retain_opt.loss_weight': 1e4}) == 2
+    """The step, 1e30 times a gradient of some 1e10, is beyond float32."""
+    assert unlearn({'train.optim_g': {'type': 'SGD', 'lr': 1e30}, 'train.total_iter': 1,
+                    'train.retain_opt.loss_weight': 1e12}) == 2
     assert 'is not finite after iteration 1' in capsys.readouterr().err
     assert written('models') == []
 
