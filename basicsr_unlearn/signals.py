@@ -38,6 +38,7 @@ class Watch:
             self.note(signum)
             leave_lost_terminal()
             if not self.held:
+                end_workers()  # or one that is handing a batch over shows a traceback
                 raise KeyboardInterrupt
         elif time.monotonic() - self._since >= SAME_REQUEST:
             end_workers()
