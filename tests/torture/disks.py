@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -32,29 +33,36 @@ def run(budget: float) -> Section:
     with tempfile.TemporaryDirectory() as place:
         example = lay_out(Path(place, 'example'))
         network = _network_of(_finished(example, Path(place, 'whole')))
-        cases = [(f'files of at most {limit} bytes', _limited(example, Path(place, f'limit_{limit}'), limit), None)
-                 for limit in LIMITS]
+        cases = [(f'files of at most {limit} bytes', Path(place, f'limit_{limit}'), limit, None) for limit in LIMITS]
         if _mounts(Path(place, 'try')):
             needed = sum(_pages(path) for path in example.rglob('*') if path.is_file())
-            cases += [(f'a disk with {room // 2**10} kB left', *_disk(example, Path(place, f'{room}'), needed, room))
+            cases += [(f'a disk with {room // 2**10} kB left', Path(place, f'disk_{room}'), None, needed + room)
                       for room in range(0, DISKS * STEP, STEP)]
         random.Random(0).shuffle(cases)  # a slow machine does not come to the end of them
-        for name, call, disk in cases:
-            if time.monotonic() < end:
-                section.add(name, _case(call, disk, network))
-            if disk is not None:
-                subprocess.run(['umount', '--lazy', disk], check=True)
+        for name, folder, limit, size in cases:
+            if time.monotonic() > end:
+                break
+            folder.mkdir()
+            if size is not None:
+                subprocess.run(['mount', '-t', 'tmpfs', '-o', f'size={size}', 'tmpfs', folder], check=True)
+            try:
+                shutil.copytree(example, folder, dirs_exist_ok=True)
+                section.add(name, _case(folder, limit, size is not None, network))
+            finally:
+                if size is not None:
+                    subprocess.run(['umount', '--lazy', folder], check=True)
     return section
 
 
-def _case(call: Call, disk: Path | None, network: dict) -> str | None:
+def _case(folder: Path, limit: int | None, is_disk: bool, network: dict) -> str | None:
     """What is wrong with how a run on a full disk ended, with what it left, or with the run that goes on from there."""
+    call = Call(ARGUMENTS, folder, before=limit and partial(resource.setrlimit, resource.RLIMIT_FSIZE, (limit, limit)))
     next(run_calls([call]))
     found = problem(call) or _damage(call.folder)
     if found or call.code == 0:
         return found
-    if disk is not None:
-        subprocess.run(['mount', '-o', f'remount,size={ROOM}', disk], check=True)
+    if is_disk:
+        subprocess.run(['mount', '-o', f'remount,size={ROOM}', folder], check=True)
     again = Call([*ARGUMENTS, '--auto_resume'], call.folder)
     next(run_calls([again]))
     if again.code != 0:
@@ -86,18 +94,6 @@ def _finished(example: Path, folder: Path) -> Path:
 
 def _network_of(folder: Path) -> dict:
     return torch.load(folder / 'experiments/tiny/models/net_g_latest.pth', weights_only=True)['params']
-
-
-def _limited(example: Path, folder: Path, limit: int) -> Call:
-    shutil.copytree(example, folder)
-    return Call(ARGUMENTS, folder, before=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))
-
-
-def _disk(example: Path, disk: Path, needed: int, room: int) -> tuple[Call, Path]:
-    disk.mkdir()
-    subprocess.run(['mount', '-t', 'tmpfs', '-o', f'size={needed + room}', 'tmpfs', disk], check=True)
-    shutil.copytree(example, disk, dirs_exist_ok=True)
-    return Call(ARGUMENTS, disk), disk
 
 
 def _mounts(folder: Path) -> bool:
