@@ -186,7 +186,7 @@ def judged(call: Call, case: Case, cut: Cut | None) -> str | None:
     """What is wrong with how a leg ended."""
     if call.code is None:
         return problem(call)
-    if 'Traceback' in call.stderr:
+    if 'Traceback' in call.stderr and call.code != -signal.SIGKILL:  # a worker may be handing a batch to the killed one
         return 'traceback, ' + call.stderr.strip().splitlines()[-1]
     if call.left and call.code != -signal.SIGKILL:
         return f'{call.left} processes were left'
