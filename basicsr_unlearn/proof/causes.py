@@ -92,8 +92,8 @@ def _too_far(facts: RunFacts) -> str | None:
         return ('Nothing ends the ascent: add train.stop_opt: {forget_psnr: identity}, or write '
                 'train.forget_opt.bound: identity.')
     smaller = 'halve train.forget_step' if facts.scaled else 'divide train.optim_g.lr by 3'
-    return (f'The ascent was too fast for the stop rule, which averages several steps: {smaller}, or write '
-            'train.forget_opt.bound: identity.')
+    return ('The ascent was too fast for the stop rule, which averages several steps: write train.stop_opt.ease: 0.1, '
+            f'which shortens them on the way, or {smaller}.')
 
 
 def _larger_steps(facts: RunFacts) -> str:
