@@ -32,7 +32,8 @@ def cause(unlearned: float, **facts) -> str | None:
     (15.5, {'terms': ('forget',), 'held_to': None}, ('too small', 'optim_g.lr')),
     (9.0, {'ascent': True}, ('train.stop_opt', 'bound: identity')),
     (9.0, {'ascent': True, 'stop_rule_met': True}, ('too fast', 'train.optim_g.lr', 'train.stop_opt.ease')),
-    (9.0, {'ascent': True, 'stop_rule_met': True, 'scaled': True}, ('too fast', 'train.forget_step', 'train.stop_opt.ease')),
+    (9.0, {'ascent': True, 'stop_rule_met': True, 'scaled': True},
+     ('too fast', 'train.forget_step', 'train.stop_opt.ease')),
 ])
 def test_one_sentence_names_what_to_set(unlearned, facts, named):
     found = cause(unlearned, **facts)
