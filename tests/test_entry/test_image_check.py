@@ -1,14 +1,13 @@
 """Images before the start: too large ones by their header, damage in the middle with `check --full`, odd names."""
 import os
 import struct
-import time
 import zlib
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile
 
 from basicsr_unlearn import check, test, train
 from basicsr_unlearn.data.image_io import MAX_PIXELS, decode_image, read_header, read_image
@@ -40,14 +39,16 @@ def stored(tmp_path, photos):
 
 # ------------------------------------------------------------------ size
 
-def test_the_limit_is_told_from_the_header_alone(tmp_path):
+def test_the_limit_is_told_from_the_header_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(cv2, 'imdecode', lambda *_: pytest.fail('decoded'))
+    monkeypatch.setattr(ImageFile.ImageFile, 'load', lambda *_: pytest.fail('decoded'))
     (tmp_path / 'x').mkdir()
     (tmp_path / 'x' / 'large.png').write_bytes(png_of(20_000, 20_000))
-    store, begin, limit = ImageStore(str(tmp_path / 'x')), time.perf_counter(), Image.MAX_IMAGE_PIXELS
+    store, limit = ImageStore(str(tmp_path / 'x')), Image.MAX_IMAGE_PIXELS
     for look in (lambda: measure([(store, 'large')], {}), lambda: store.read('large')):
         with pytest.raises(DataError, match='large.png is 20000x20000, 400 million .* 100 million .*max_pixels'):
             look()
-    assert time.perf_counter() - begin < 2 and Image.MAX_IMAGE_PIXELS == limit
+    assert Image.MAX_IMAGE_PIXELS == limit
 
 
 @pytest.mark.parametrize('max_pixels, fits', [(48 * 40, True), (48 * 40 - 1, False), (None, True)])
