@@ -39,6 +39,8 @@ class Watch:
             leave_lost_terminal()
             if not self.held:
                 end_workers()  # or one that is handing a batch over shows a traceback
+                # a loader that is half built when this reaches it cannot tidy up, and would say so with a traceback
+                sys.unraisablehook = lambda _: None
                 raise KeyboardInterrupt
         elif time.monotonic() - self._since >= SAME_REQUEST:
             end_workers()
@@ -80,7 +82,7 @@ def watching() -> Iterator[Watch]:
     if _current:
         yield _current[-1]
         return
-    watch, before = Watch(), {}
+    watch, before, hook = Watch(), {}, sys.unraisablehook
     if threading.current_thread() is threading.main_thread():
         for signum in STOPS:
             if signal.getsignal(signum) is not signal.SIG_IGN:
@@ -90,6 +92,7 @@ def watching() -> Iterator[Watch]:
         yield watch
     finally:
         _current.remove(watch)
+        sys.unraisablehook = hook
         for signum, handler in before.items():
             signal.signal(signum, handler)
 

@@ -1,4 +1,5 @@
 """Signals, two runs of one name, changed options, lost workers: how a run ends, and how it goes on."""
+import gc
 import json
 import multiprocessing
 import os
@@ -13,6 +14,7 @@ import pytest
 import torch
 
 from basicsr_unlearn import cli, image_check, test, train
+from basicsr_unlearn.entry import guarded
 from basicsr_unlearn.locks import locked, read_lock
 from basicsr_unlearn.models.unlearn_model import UnlearnModel
 
@@ -420,3 +422,24 @@ def test_without_a_seed_in_the_file_a_resume_takes_that_of_the_run(option_file, 
     assert train.main(['-opt', option]) == 143
     assert train.main(['-opt', option, '--auto_resume']) == 0
     assert len(seeds) == 6 and len(set(seeds)) == 1
+
+
+class HalfBuilt:
+    """Interrupted before it is complete, and not able to tidy up; as torch's loader, between two of its lines."""
+
+    def __init__(self):
+        os.kill(os.getpid(), signal.SIGHUP)
+        while True:  # until the handler is called
+            pass
+
+    def __del__(self):
+        self.workers.clear()
+
+
+def test_what_is_half_built_at_a_signal_shows_no_traceback(monkeypatch):
+    complaints = []
+    monkeypatch.setattr(sys, 'unraisablehook', complaints.append)
+    hook = sys.unraisablehook
+    assert guarded(HalfBuilt) == 129
+    gc.collect()
+    assert not complaints and sys.unraisablehook is hook
