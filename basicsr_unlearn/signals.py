@@ -98,12 +98,29 @@ def watching() -> Iterator[Watch]:
 
 
 def end_workers() -> None:
-    """Kill the processes that multiprocessing started from here."""
-    workers = multiprocessing.active_children()
-    for worker in workers:
-        worker.kill()
-    for worker in workers:
-        worker.join(1)
+    """End the processes that multiprocessing started from here."""
+    with _unwatched():
+        workers = multiprocessing.active_children()
+        for worker in workers:
+            worker.terminate()  # a DataLoader's takes this from its parent as success, wherever it is
+        for worker in workers:
+            worker.join(1)
+            if worker.is_alive():
+                worker.kill()
+                worker.join(1)
+
+
+@contextmanager
+def _unwatched() -> Iterator[None]:
+    """A stretch in which torch does not look at processes that end: it would raise an error for those killed here."""
+    if not hasattr(signal, 'SIGCHLD') or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGCHLD, before or signal.SIG_DFL)
 
 
 def tell(sentence: str) -> None:
