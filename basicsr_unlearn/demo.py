@@ -3,6 +3,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -60,16 +61,13 @@ def _main(argv: list[str] | None) -> int:
             return code
 
     curves = learned_again(options[0], runs)
-    main_run, beside = runs[0], runs[1:]
+    main_run, *beside = [with_lead(one, 'unlearned' if one is runs[0] else one.record['method'], curves)
+                         for one in runs]
     record = main_run.record
-    metric, yardstick = yardstick_of_record(record)
-    leads = {name: by['unlearned'][STEPS[-1]] - by['retrained'][STEPS[-1]] for name, by in curves.items()}
-    found = judged(record['datasets'], metric, yardstick,
-                   [Relearning(name, STEPS[-1], lead) for name, lead in leads.items()])
     rounded = {name: {column: {str(step): round(value, 4) for step, value in curve.items()}
                       for column, curve in by.items()} for name, by in curves.items()}
     record = {
-        **record, 'headline': list(found.headline), 'relearning': {'pairs': PAIRS, 'lr': LR, 'curves': rounded},
+        **record, 'relearning': {'pairs': PAIRS, 'lr': LR, 'curves': rounded},
         'beside': [one.record for one in beside], 'seconds_in_all': round(time.perf_counter() - begin, 1)}
     sections = ''.join([relearning_section(curves, record, CURE), *(beside_section(one) for one in beside)])
     out.mkdir(parents=True, exist_ok=True)
@@ -112,6 +110,14 @@ def learned_again(opt: Mapping, runs: Sequence[FinishedRun]) -> dict[str, dict[s
         curves[name] = {column: relearn(net, pairs, STEPS, LR, opt['datasets']['train'].get('gt_size') or 64, score)
                         for column, net in nets.items()}
     return curves
+
+
+def with_lead(run: FinishedRun, column: str, curves: Mapping[str, Mapping[str, Mapping[int, float]]]) -> FinishedRun:
+    """The run with a headline that says what learning again, of the network in this column, has shown."""
+    metric, yardstick = yardstick_of_record(run.record)
+    found = judged(run.record['datasets'], metric, yardstick, [
+        Relearning(name, STEPS[-1], by[column][STEPS[-1]] - by['retrained'][STEPS[-1]]) for name, by in curves.items()])
+    return replace(run, record={**run.record, 'headline': list(found.headline)})
 
 
 def _forget_pairs(opt: Mapping) -> list[tuple]:
