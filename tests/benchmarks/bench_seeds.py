@@ -42,13 +42,11 @@ def unlearn(run: str, seed: int) -> dict:
     record = OUT / f'{name}.json'
     if not record.is_file():
         begin = time.perf_counter()
-        log = subprocess.run(
+        subprocess.run(
             [sys.executable, '-m', 'basicsr_unlearn.train', '-opt', option_file, '--force_yml', f'name={name}',
              f'manual_seed={seed}', 'val:val_freq=1000000', 'logger:use_tb_logger=false', *overrides], check=True,
             capture_output=True, text=True, env={**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'})
-        stops = [line for line in log.stderr.splitlines() if 'Stop rule met at iteration' in line]
-        steps = int(stops[0].split('at iteration ')[1].split(':')[0]) if stops else \
-            int(load_option_file(option_file)['train']['total_iter'])
+        steps = json.loads(Path('experiments', name, 'run.json').read_text())['steps']
         record.write_text(json.dumps({'checkpoint': f'experiments/{name}/models/net_g_latest.pth', 'steps': steps,
                                       'seconds': round(time.perf_counter() - begin, 1)}))
     return json.loads(record.read_text())
