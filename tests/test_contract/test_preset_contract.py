@@ -5,6 +5,7 @@ from copy import deepcopy
 import pytest
 import torch
 from contract_stub import END, SAVED, blocks, filled, needs
+from equality import assert_same
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from basicsr_unlearn.errors import OptionError
@@ -29,23 +30,6 @@ def with_part(part: str, there: bool = True) -> pytest.MarkDecorator:
 
 def same(first: dict, second: dict) -> bool:
     return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
-
-
-def assert_equal(first, second, where: str) -> None:
-    """Whatever a training state holds, in every bit."""
-    assert type(first) is type(second), where
-    if isinstance(first, torch.Tensor):
-        assert torch.equal(first, second), where
-    elif isinstance(first, dict):
-        assert first.keys() == second.keys(), where
-        for key in first:
-            assert_equal(first[key], second[key], f'{where}/{key}')
-    elif isinstance(first, (list, tuple)):
-        assert len(first) == len(second), where
-        for index, pair in enumerate(zip(first, second)):
-            assert_equal(*pair, f'{where}/{index}')
-    else:
-        assert first == second, where
 
 
 # ---------------------------------------------------------------- the file
@@ -104,7 +88,7 @@ def test_a_resumed_run_equals_the_uninterrupted_one(stub, name):
     assert same(resumed.weights(), whole.weights())
     assert not same(whole.weights(), whole.weights(SAVED))
     last = END // SAVED * SAVED
-    assert_equal(resumed.state(last), whole.state(last), name)
+    assert_same(resumed.state(last), whole.state(last), name)
 
 
 # ---------------------------------------------------------------- which weights move

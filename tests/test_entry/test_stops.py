@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from equality import assert_same
 
 from basicsr_unlearn import cli, image_check, test, train
 from basicsr_unlearn.entry import guarded
@@ -64,22 +65,6 @@ def send(signum: int) -> None:
 def everything() -> dict:
     """Last weights, and the last training state that is written without a signal too."""
     return {'latest': torch.load(LATEST, weights_only=True), 'state': torch.load(STATES / '6.state', weights_only=True)}
-
-
-def assert_same(first, second, where: str = '') -> None:
-    assert type(first) is type(second), where
-    if isinstance(first, torch.Tensor):
-        assert torch.equal(first, second), where
-    elif isinstance(first, dict):
-        assert first.keys() == second.keys(), where
-        for key in first:
-            assert_same(first[key], second[key], f'{where}/{key}')
-    elif isinstance(first, (list, tuple)):
-        assert len(first) == len(second), where
-        for index, pair in enumerate(zip(first, second)):
-            assert_same(*pair, f'{where}/{index}')
-    else:
-        assert first == second, where
 
 
 @pytest.fixture

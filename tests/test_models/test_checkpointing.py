@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from equality import assert_same
 
 from basicsr_unlearn import train
 
@@ -90,22 +91,6 @@ def everything_in(folder: Path) -> dict:
     """Last weights and last training state."""
     state = max((folder / STATES).iterdir(), key=lambda path: int(path.stem))
     return {'latest': torch.load(folder / LATEST, weights_only=True), state.name: torch.load(state, weights_only=True)}
-
-
-def assert_same(first, second, where: str = '') -> None:
-    assert type(first) is type(second), where
-    if isinstance(first, torch.Tensor):
-        assert torch.equal(first, second), where
-    elif isinstance(first, dict):
-        assert first.keys() == second.keys(), where
-        for key in first:
-            assert_same(first[key], second[key], f'{where}/{key}')
-    elif isinstance(first, (list, tuple)):
-        assert len(first) == len(second), where
-        for index, pair in enumerate(zip(first, second)):
-            assert_same(*pair, f'{where}/{index}')
-    else:
-        assert first == second, where
 
 
 @pytest.mark.parametrize('workers', [0, 2])
