@@ -1,17 +1,17 @@
-"""basicsr_unlearn: machine unlearning for image restoration networks, as a BasicSR plugin.
+"""basicsr_unlearn: machine unlearning for image restoration networks, for any trainer and as a BasicSR plugin.
 
-Importing the package registers its architectures, datasets, losses, metrics and models with BasicSR, so that an option
-file can name them. The import prints nothing.
+    from basicsr_unlearn import Unlearner        needs torch alone
+    plugin: !!python/name:basicsr_unlearn.plugin.__version__ ''     in an option file: registers all with BasicSR
 """
-from basicsr_unlearn.installation import explain
-from basicsr_unlearn.version import __version__
-
-try:
-    from basicsr_unlearn.compat import alias_functional_tensor
-    alias_functional_tensor()  # before anything imports basicsr
-    from basicsr_unlearn import archs, data, losses, metrics, models  # noqa: F401
-except ImportError as error:
-    explain(error)
-    raise
+import sys
 
 __all__ = ['__version__']
+
+
+def __getattr__(name: str):
+    if name == '__version__':
+        if 'basicsr' in sys.modules:  # option files up to 0.2 have this name as their plugin tag
+            import basicsr_unlearn.plugin  # noqa: F401
+        from basicsr_unlearn.version import __version__
+        return __version__
+    raise AttributeError(f"module '{__name__}' has no attribute '{name}'")

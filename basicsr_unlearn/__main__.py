@@ -1,7 +1,7 @@
 """`python -m basicsr_unlearn` is `basicsr-unlearn`."""
 import sys
 
-from basicsr_unlearn.cli import main
+from basicsr_unlearn.cli.commands import main
 
 if __name__ == '__main__':
     sys.exit(main())

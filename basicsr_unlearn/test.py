@@ -14,7 +14,7 @@ if __name__ == '__main__' and not __package__:
     folder = Path(__file__).resolve().parent
     sys.path[:] = [str(folder.parent), *(p for p in sys.path if not p or Path(p).resolve() != folder)]
 
-from basicsr_unlearn.entry import run  # noqa: E402
+from basicsr_unlearn.engine.entry import run  # noqa: E402
 
 
 def main(argv: list[str] | None = None) -> int:

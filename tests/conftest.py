@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-import basicsr_unlearn  # noqa: F401  first of all: without its aliases BasicSR cannot be imported
+import basicsr_unlearn.plugin  # noqa: F401  first of all: without its aliases BasicSR cannot be imported
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

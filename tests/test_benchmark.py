@@ -14,12 +14,21 @@ import pytest
 import torch
 import yaml
 
-from basicsr_unlearn import benchmark, benchmark_cell, cli
 from basicsr_unlearn.archs.nafnet_arch import NAFNet
-from basicsr_unlearn.benchmark_cell import run_job
-from basicsr_unlearn.benchmark_plan import check_selected, jobs_of, read_benchmark, retrained_records, run_options
-from basicsr_unlearn.entry import guarded
-from basicsr_unlearn.leaderboard import (
+from basicsr_unlearn.cli import benchmark
+from basicsr_unlearn.cli import commands as cli
+from basicsr_unlearn.core.judgement import Yardstick
+from basicsr_unlearn.engine.entry import guarded
+from basicsr_unlearn.proof.benchmark import cell as benchmark_cell
+from basicsr_unlearn.proof.benchmark.benchmark_plan import (
+    check_selected,
+    jobs_of,
+    read_benchmark,
+    retrained_records,
+    run_options,
+)
+from basicsr_unlearn.proof.benchmark.cell import run_job
+from basicsr_unlearn.proof.benchmark.leaderboard import (
     caption,
     markdown,
     overview,
@@ -27,11 +36,10 @@ from basicsr_unlearn.leaderboard import (
     reference_of,
     target_board,
 )
-from basicsr_unlearn.leaderboard_page import GOAL_LOSS, LETTER, LINE, RADIUS, label_places, write_page
-from basicsr_unlearn.proof.judgement import Yardstick
+from basicsr_unlearn.report.leaderboard_page import GOAL_LOSS, LETTER, LINE, RADIUS, label_places, write_page
 
 NETWORK = {'width': 4, 'enc_blk_nums': [1], 'middle_blk_num': 1, 'dec_blk_nums': [1]}
-PLUGIN = "plugin: !!python/name:basicsr_unlearn.__version__ ''\n"
+PLUGIN = "plugin: !!python/name:basicsr_unlearn.plugin.__version__ ''\n"
 RESULTS = Path('results/benchmark/tiny')
 ROOT = Path(__file__).resolve().parent.parent
 

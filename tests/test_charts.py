@@ -3,7 +3,7 @@ import re
 
 import pytest
 
-from basicsr_unlearn.charts import Line, Row, line_chart, rows_chart, signed, spread, ticks
+from basicsr_unlearn.report.charts import Line, Row, line_chart, rows_chart, signed, spread, ticks
 
 
 def numbers(pattern: str, text: str) -> list[tuple[float, ...]]:

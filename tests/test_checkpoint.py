@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch import nn
 
-from basicsr_unlearn import checkpoint
-from basicsr_unlearn.checkpoint import check_fit, read_weights, resolve_checkpoint, write_atomically
 from basicsr_unlearn.errors import CheckpointError
+from basicsr_unlearn.zoo import checkpoint
+from basicsr_unlearn.zoo.checkpoint import check_fit, read_weights, resolve_checkpoint, write_atomically
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 REAL = Path(os.environ.get('BASICSR_UNLEARN_DATA', REPOSITORY.parent / 'shared' / 'data')) / 'checkpoints'
@@ -136,7 +136,7 @@ def test_resolve(tmp_path, monkeypatch):
     Path('own.pth').touch()
     assert resolve_checkpoint('own.pth') == 'own.pth'
     beside = resolve_checkpoint('basicsr_unlearn/errors.py')  # any file of the package will do
-    assert Path(beside).samefile(Path(checkpoint.__file__).with_name('errors.py'))
+    assert Path(beside).samefile(Path(checkpoint.__file__).parents[1] / 'errors.py')
     with pytest.raises(CheckpointError, match='none.pth does not exist'):
         resolve_checkpoint('none.pth')
     with pytest.raises(CheckpointError, match='is a folder'):
@@ -189,7 +189,7 @@ def test_old_file_survives_a_failed_write(tmp_path, monkeypatch, break_it, words
 def test_write_that_fails_half_way(tmp_path):
     code = """
 import resource, torch
-from basicsr_unlearn.checkpoint import write_atomically
+from basicsr_unlearn.zoo.checkpoint import write_atomically
 from basicsr_unlearn.errors import CheckpointError
 write_atomically({'iter': 1}, 'net.pth')
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))

@@ -7,16 +7,16 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from basicsr_unlearn.compat import (
-    alias_functional_tensor,
+from basicsr_unlearn.engine.compat import (
     forget_logger,
     gloo_init_dist,
     prepare_pipeline,
     rebound,
     wrap_ddp,
 )
+from basicsr_unlearn.engine.resume import ResumableSampler, load_resume_state
 from basicsr_unlearn.errors import CheckpointError, OptionError
-from basicsr_unlearn.resume import ResumableSampler, load_resume_state
+from basicsr_unlearn.plugin import alias_functional_tensor
 
 # BasicSR can be imported after the alias only
 # isort: split
@@ -167,7 +167,7 @@ def test_pipeline_continues_the_order_with_the_loader_s_own_batch_size(monkeypat
         return SimpleNamespace(batch_size=4), sampler, [], 1, 10
     monkeypatch.setattr(pipeline, 'create_train_val_dataloader', create)
     state = {'epoch': 1, 'iter': 7, 'optimizers': [], 'schedulers': []}
-    monkeypatch.setattr('basicsr_unlearn.resume.load_resume_state', lambda opt: state)
+    monkeypatch.setattr('basicsr_unlearn.engine.resume.load_resume_state', lambda opt: state)
     with prepare_pipeline():
         pipeline.load_resume_state({})
         sampler = pipeline.create_train_val_dataloader({}, None)[1]

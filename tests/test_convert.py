@@ -9,8 +9,8 @@ from basicsr.models.base_model import BaseModel
 from basicsr.utils.registry import ARCH_REGISTRY
 from torch import nn
 
-from basicsr_unlearn import convert
-from basicsr_unlearn.archs.detection import describe
+from basicsr_unlearn.cli import convert
+from basicsr_unlearn.zoo.detection import describe
 
 NETWORK = {'type': 'PromptIR', 'dim': 8, 'num_blocks': [1, 1, 1, 1], 'num_refinement_blocks': 1,
            'prompt_dims': [8, 8, 16], 'prompt_sizes': [8, 4, 2]}

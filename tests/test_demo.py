@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 import torch
 
-from basicsr_unlearn import demo
 from basicsr_unlearn.archs.nafnet_arch import NAFNet
-from basicsr_unlearn.options import load_option_file
-from basicsr_unlearn.validation_sets import validation_sets
+from basicsr_unlearn.cli import demo
+from basicsr_unlearn.options.option_file import load_option_file
+from basicsr_unlearn.options.validation_sets import validation_sets
 from basicsr_unlearn.version import __version__
 
 NETWORK = {'width': 4, 'enc_blk_nums': [1], 'middle_blk_num': 1, 'dec_blk_nums': [1]}
 SHIFT = 0.2  # the degradation: so much darker
 OPTIONS = """
-plugin: !!python/name:basicsr_unlearn.__version__ ''
+plugin: !!python/name:basicsr_unlearn.plugin.__version__ ''
 name: tiny
 model_type: UnlearnModel
 scale: 1

@@ -1,6 +1,6 @@
 import numpy as np
 
-from basicsr_unlearn.drawing import in_order, where_to_look
+from basicsr_unlearn.report.drawing import in_order, where_to_look
 
 
 def test_the_crop_goes_where_outputs_differ_and_there_is_detail():

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import nn
 
+from basicsr_unlearn.engine.inference import evaluate
 from basicsr_unlearn.errors import DataError, TrainingError
-from basicsr_unlearn.evaluate import evaluate
 
 METRICS = {'psnr': {'type': 'calculate_psnr', 'crop_border': 0}, 'ssim': {'type': 'calculate_ssim', 'crop_border': 0}}
 

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from basicsr.utils.registry import METRIC_REGISTRY
 
-from basicsr_unlearn.image_scores import image_scores
+from basicsr_unlearn.metrics.image_scores import image_scores
 
 IMAGE = np.full((4, 4, 3), 7, np.uint8)
 PSNR = {'type': 'calculate_psnr', 'crop_border': 0}

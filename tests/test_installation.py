@@ -54,7 +54,8 @@ def test_a_command_says_one_sentence_and_ends_with_2(tmp_path):
 def test_a_program_gets_an_import_error_that_it_can_catch(tmp_path):
     package(tmp_path, 'torch', NO_TORCH)
     folder = package(tmp_path, 'basicsr')
-    ended = run(tmp_path, '-c', 'try:\n import basicsr_unlearn\nexcept ImportError as e:\n print(type(e).__name__, e)')
+    program = 'try:\n import basicsr_unlearn.plugin\nexcept ImportError as e:\n print(type(e).__name__, e)'
+    ended = run(tmp_path, '-c', program)
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.startswith('InstallationError ') and str(folder) in ended.stdout
     assert 'Restormer' in ended.stdout and 'NAFNet' in ended.stdout
@@ -97,7 +98,8 @@ def test_a_namespace_that_scipy_dropped():
 
 
 def test_an_error_of_our_own_or_an_unknown_one_stays_as_it_is():
-    for error in (missing('basicsr_unlearn'), missing('basicsr_unlearn.losses.some_loss'), missing('torch.nowhere'),
+    for error in (missing('basicsr_unlearn'), missing('basicsr_unlearn.core.losses.new_loss'),
+                  missing('torch.nowhere'),
                   ImportError('something else')):
         assert installation.import_trouble(error) is None
         installation.explain(error)

@@ -5,9 +5,9 @@ import sys
 import pytest
 import torch
 
-from basicsr_unlearn import memory
+from basicsr_unlearn.core import memory
+from basicsr_unlearn.core.memory import enough_memory, installed_memory, keep_freed_memory, peak_memory
 from basicsr_unlearn.errors import TrainingError
-from basicsr_unlearn.memory import enough_memory, installed_memory, keep_freed_memory, peak_memory
 
 
 class FakeLibc:

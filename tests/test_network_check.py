@@ -2,9 +2,9 @@
 
 import pytest
 
+from basicsr_unlearn.engine.metric_check import check_metrics
+from basicsr_unlearn.engine.network_check import build_network
 from basicsr_unlearn.errors import OptionError
-from basicsr_unlearn.metric_check import check_metrics
-from basicsr_unlearn.network_check import build_network
 
 NAFNET = {'type': 'NAFNet', 'width': 4, 'enc_blk_nums': [1], 'middle_blk_num': 1, 'dec_blk_nums': [1]}
 

@@ -8,11 +8,11 @@ import pytest
 import yaml
 from basicsr.utils.options import ordered_yaml
 
-from basicsr_unlearn import cli
+from basicsr_unlearn.cli import commands as cli
 from basicsr_unlearn.errors import OptionError
-from basicsr_unlearn.option_loader import load_yaml
-from basicsr_unlearn.option_text import option_text
-from basicsr_unlearn.options import load_option_file
+from basicsr_unlearn.options.loader import load_yaml
+from basicsr_unlearn.options.option_file import load_option_file
+from basicsr_unlearn.options.option_text import option_text
 
 OPTIONS = Path(__file__).resolve().parents[1] / 'options'
 COMMANDS = {'train': 'unlearn_haze.yml', 'test': 'test_unlearn.yml', 'show': 'unlearn_haze.yml',
@@ -110,7 +110,7 @@ __version__ = '1'
 
 
 def test_our_own_package_is_not_worth_a_word(capsys):
-    assert load_option_file(str(OPTIONS / 'unlearn_haze.yml'))['plugin'] == 'basicsr_unlearn.__version__'
+    assert load_option_file(str(OPTIONS / 'unlearn_haze.yml'))['plugin'] == 'basicsr_unlearn.plugin.__version__'
     assert capsys.readouterr() == ('', '')
 
 

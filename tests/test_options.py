@@ -8,15 +8,15 @@ import yaml
 from basicsr.utils.options import ordered_yaml
 from basicsr.utils.registry import DATASET_REGISTRY, LOSS_REGISTRY
 
-from basicsr_unlearn import show
+from basicsr_unlearn.cli import show
 from basicsr_unlearn.errors import OptionError
-from basicsr_unlearn.options import check_options, find_option_file, load_option_file
+from basicsr_unlearn.options.option_file import check_options, find_option_file, load_option_file
 
 OPTION_FILES = [path for path in sorted((Path(__file__).resolve().parent.parent / 'options').glob('*.yml'))
                 if 'model_type:' in path.read_text()]  # of train and test; others are of the benchmark
 
 UNLEARN = """
-plugin: !!python/name:basicsr_unlearn.__version__ ''
+plugin: !!python/name:basicsr_unlearn.plugin.__version__ ''
 name: unlearn
 model_type: UnlearnModel
 scale: 1

@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 from basicsr.utils.registry import LOSS_REGISTRY
 
-from basicsr_unlearn.option_grammar import TRAIN
-from basicsr_unlearn.unlearning.parts import ANCHORS, EDITS, MASKS
+from basicsr_unlearn.core.parts import ANCHORS, EDITS, MASKS
+from basicsr_unlearn.options.grammar import TRAIN
 
 TEXT = (Path(__file__).resolve().parents[1] / 'options' / 'README.md').read_text(encoding='utf-8')
 ELSEWHERE = {'ContrastLoss'}  # AirNetModel's

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import basicsr_unlearn
-from basicsr_unlearn.cli import main
+from basicsr_unlearn.cli.commands import main
 from basicsr_unlearn.version import __version__
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -21,7 +21,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 def source(tmp_path_factory) -> Path:
     """A copy of the repository, with a part of its tests."""
     folder = tmp_path_factory.mktemp('source')
-    for name in ('basicsr_unlearn', 'options', 'tests/test_entry'):
+    for name in ('basicsr_unlearn', 'options', 'tests/test_engine'):
         shutil.copytree(REPOSITORY / name, folder / name, ignore=shutil.ignore_patterns('__pycache__'))
     for name in ('setup.py', 'pyproject.toml', 'MANIFEST.in', 'LICENSE', 'README.md', 'CHANGELOG.md', 'Makefile'):
         shutil.copy(REPOSITORY / name, folder)
@@ -45,7 +45,7 @@ def test_a_source_archive_carries_what_make_needs_and_what_it_is_built_from(sour
         names = {name.partition('/')[2] for name in archive.getnames()}
     assert {'Makefile', 'CHANGELOG.md', 'README.md', 'LICENSE', 'setup.py', 'basicsr_unlearn/py.typed',
             'basicsr_unlearn/zoo/nafnet_allinone.pth', 'options/unlearn_haze.yml',
-            'tests/test_entry/test_cli.py'} <= names
+            'tests/test_engine/test_cli.py'} <= names
 
 
 def test_the_wheel_carries_all_that_runs_outside_a_checkout(wheel):
@@ -145,8 +145,9 @@ def test_pip_says_in_one_sentence_where_basicsr_cannot_be_built(tmp_path, python
 def test_an_installed_package_finds_its_files_from_anywhere(wheel, tmp_path):
     zipfile.ZipFile(wheel).extractall(tmp_path / 'installed')
     (tmp_path / 'elsewhere').mkdir()
-    code = ("from basicsr_unlearn.options import find_option_file; print(find_option_file('options/unlearn_haze.yml'));"
-            "from basicsr_unlearn.checkpoint import resolve_checkpoint;"
+    code = ("from basicsr_unlearn.options.option_file import find_option_file;"
+            "print(find_option_file('options/unlearn_haze.yml'));"
+            "from basicsr_unlearn.zoo.checkpoint import resolve_checkpoint;"
             "print(resolve_checkpoint('basicsr_unlearn/zoo/nafnet_allinone.pth'))")
     run = subprocess.run([sys.executable, '-c', code], cwd=tmp_path / 'elsewhere', capture_output=True, text=True,
                          env=dict(os.environ, PYTHONPATH=str(tmp_path / 'installed')))

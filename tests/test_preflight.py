@@ -11,12 +11,12 @@ import pytest
 import torch
 from torch import nn
 
-from basicsr_unlearn import image_check
-from basicsr_unlearn import preflight as module
 from basicsr_unlearn.data import image_io
+from basicsr_unlearn.engine import image_check
+from basicsr_unlearn.engine import preflight as module
+from basicsr_unlearn.engine.network_check import ARCH_REGISTRY
+from basicsr_unlearn.engine.preflight import DATASET_REGISTRY, preflight
 from basicsr_unlearn.errors import CheckpointError, DataError, OptionError
-from basicsr_unlearn.network_check import ARCH_REGISTRY
-from basicsr_unlearn.preflight import DATASET_REGISTRY, preflight
 
 Usage = namedtuple('Usage', 'total used free')
 

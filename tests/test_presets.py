@@ -7,20 +7,20 @@ import pytest
 import yaml
 from basicsr.utils.options import ordered_yaml
 
-from basicsr_unlearn import cli
+from basicsr_unlearn.cli import commands as cli
+from basicsr_unlearn.cli.methods import ADVICE
 from basicsr_unlearn.errors import OptionError
-from basicsr_unlearn.methods import ADVICE
-from basicsr_unlearn.option_text import option_text
-from basicsr_unlearn.options import check_options, load_option_file
-from basicsr_unlearn.overrides import read_options
-from basicsr_unlearn.presets import FOLDER, PARTS, expand_method, method_names, method_of, read_method
+from basicsr_unlearn.methods.presets import FOLDER, PARTS, expand_method, method_names, method_of, read_method
+from basicsr_unlearn.options.option_file import check_options, load_option_file
+from basicsr_unlearn.options.option_text import option_text
+from basicsr_unlearn.options.overrides import read_options
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 OPTION_FILES = [path for path in sorted((REPOSITORY / 'options').glob('*.yml'))
                 if 'model_type:' in path.read_text()]  # of train and test
 
 FILE = """
-plugin: !!python/name:basicsr_unlearn.__version__ ''
+plugin: !!python/name:basicsr_unlearn.plugin.__version__ ''
 name: unlearn
 model_type: UnlearnModel
 num_gpu: 0
@@ -151,7 +151,7 @@ def test_show_prints_a_file_that_loads_again_and_is_complete(option_file, capsys
     assert 'method' not in shown['train']
     assert plain(shown) == plain(expand_method(load_option_file(option_file)))
     assert shown['train']['mask_opt'] == {'type': 'SaliencyMask', 'share': 0.3}
-    assert text.splitlines()[0] == "plugin: !!python/name:basicsr_unlearn.__version__ ''"
+    assert text.splitlines()[0] == "plugin: !!python/name:basicsr_unlearn.plugin.__version__ ''"
     assert '  scheduler:\n    type: CosineAnnealingRestartLR\n    periods: [10]\n    eta_min: 1.0e-07\n' in text
     assert cli.main(['show', '-opt', 'shown.yml']) == 0
     assert capsys.readouterr().out == text

@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from basicsr_unlearn.drawing import where_to_look
-from basicsr_unlearn.evaluate import Strip
-from basicsr_unlearn.report import write_report
+from basicsr_unlearn.engine.inference import Strip
+from basicsr_unlearn.report.drawing import where_to_look
+from basicsr_unlearn.report.run_report import write_report
 
 
 class Page(HTMLParser):

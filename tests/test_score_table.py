@@ -1,6 +1,6 @@
 """The table of the terminal: aligned, 80 columns, a note on what was forgotten and lost."""
-from basicsr_unlearn.proof.judgement import PSNR, Yardstick
-from basicsr_unlearn.score_table import score_table
+from basicsr_unlearn.core.judgement import PSNR, Yardstick
+from basicsr_unlearn.report.score_table import score_table
 
 
 def entry(role: str, psnr: tuple, ssim: tuple) -> dict:

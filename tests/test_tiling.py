@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from basicsr_unlearn.tiling import GRID, check_tile, restore_in_tiles, tile_spans
+from basicsr_unlearn.core.tiling import GRID, check_tile, restore_in_tiles, tile_spans
 
 CASES = [(80, 97, 64, 16), (130, 64, 32, 16), (33, 200, 32, 0), (111, 113, 64, 48), (65, 81, 48, 32), (160, 96, 64, 32)]
 

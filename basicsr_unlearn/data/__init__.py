@@ -1,4 +1,5 @@
 """Datasets: one `*_dataset.py` each, registered on import; degradations are plain functions beside them."""
-from basicsr_unlearn.registration import import_suffixed
+import basicsr_unlearn.plugin  # noqa: F401  makes BasicSR importable, registers the components
+from basicsr_unlearn.core.registration import import_suffixed
 
 import_suffixed(__name__, __path__, '_dataset')

@@ -1,4 +1,5 @@
 """Models: one `*_model.py` each, registered on import."""
-from basicsr_unlearn.registration import import_suffixed
+import basicsr_unlearn.plugin  # noqa: F401  makes BasicSR importable, registers the components
+from basicsr_unlearn.core.registration import import_suffixed
 
 import_suffixed(__name__, __path__, '_model')

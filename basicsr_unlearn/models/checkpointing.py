@@ -8,10 +8,10 @@ import torch
 from basicsr.utils import get_root_logger
 from basicsr.utils.dist_util import master_only
 
-from basicsr_unlearn.checkpoint import check_fit, fits, read_weights, resolve_checkpoint, write_atomically
+from basicsr_unlearn.core.memory import peak_memory
+from basicsr_unlearn.engine.resume import RunRecord, training_state
 from basicsr_unlearn.errors import CheckpointError, TrainingError
-from basicsr_unlearn.memory import peak_memory
-from basicsr_unlearn.resume import RunRecord, training_state
+from basicsr_unlearn.zoo.checkpoint import check_fit, fits, read_weights, resolve_checkpoint, write_atomically
 
 
 class Checkpointing:

@@ -8,10 +8,10 @@ from basicsr.data import build_dataset
 from basicsr.utils import get_root_logger
 from basicsr.utils.registry import ARCH_REGISTRY
 
+from basicsr_unlearn.core.parts import ANCHORS, EDITS, MASKS, Batches, Evidence, live_parameters
+from basicsr_unlearn.core.proxy import train_proxy
+from basicsr_unlearn.core.rate import DEFAULT_FORGET_STEP, fitted_rate
 from basicsr_unlearn.errors import OptionError
-from basicsr_unlearn.unlearning.parts import ANCHORS, EDITS, MASKS, Batches, Evidence, live_parameters
-from basicsr_unlearn.unlearning.proxy import train_proxy
-from basicsr_unlearn.unlearning.rate import DEFAULT_FORGET_STEP, fitted_rate
 
 DEFAULT_EVIDENCE_BATCHES = 16  # per stream; our choice: 128 samples at the usual batch of 8
 AUTO, UNFITTED = 'auto', 1.0  # as train.optim_g.lr; the rate that optimizer and schedule have until it is fitted

@@ -7,11 +7,11 @@ from itertools import accumulate
 import torch
 from basicsr.utils import get_root_logger
 
+from basicsr_unlearn.core.stop_rule import StopRule
 from basicsr_unlearn.data.drawn import end_training_data
+from basicsr_unlearn.engine.terminal import SHOWN
 from basicsr_unlearn.errors import OptionError
 from basicsr_unlearn.models.preparing import has_auto_rate
-from basicsr_unlearn.terminal import SHOWN
-from basicsr_unlearn.unlearning.stop_rule import StopRule
 
 DEFAULT_TRAIN_WINDOW = 10  # steps, since the score of one batch is noisy; a validation is one observation
 DEAD_RATE = 0.1  # share of the rate, below which steps no longer get anywhere; our choice

@@ -11,15 +11,15 @@ from basicsr.archs import build_network
 from basicsr.utils import get_root_logger, imwrite, tensor2img
 from tqdm import tqdm
 
+from basicsr_unlearn.core.attacks import eval_mode
+from basicsr_unlearn.core.images import degraded_as_output
+from basicsr_unlearn.core.judgement import PSNR, Yardstick, false_references, has_skill, references, yardstick_of
+from basicsr_unlearn.core.memory import enough_memory
+from basicsr_unlearn.core.tiling import DEFAULT_OVERLAP, restore_in_tiles
 from basicsr_unlearn.errors import TrainingError
-from basicsr_unlearn.image_scores import image_scores
-from basicsr_unlearn.memory import enough_memory
-from basicsr_unlearn.proof.judgement import PSNR, Yardstick, false_references, has_skill, references, yardstick_of
-from basicsr_unlearn.reference_lines import draw_lines
-from basicsr_unlearn.strips import strip_of
-from basicsr_unlearn.tiling import DEFAULT_OVERLAP, restore_in_tiles
-from basicsr_unlearn.unlearning.attacks import eval_mode
-from basicsr_unlearn.unlearning.images import degraded_as_output
+from basicsr_unlearn.metrics.image_scores import image_scores
+from basicsr_unlearn.models.reference_lines import draw_lines
+from basicsr_unlearn.models.strips import strip_of
 
 DEFAULT_STRIPS = 2
 LONGEST_NAME = 255  # bytes that file systems take

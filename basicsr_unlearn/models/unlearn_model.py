@@ -10,19 +10,19 @@ from basicsr.models.sr_model import SRModel
 from basicsr.utils.registry import MODEL_REGISTRY
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from basicsr_unlearn.compat import wrap_ddp
+from basicsr_unlearn.core.attacks import eval_mode
+from basicsr_unlearn.core.dual import DualWeight
+from basicsr_unlearn.core.gradients import gradient_cosine, reconcile
+from basicsr_unlearn.core.images import batch_psnr, degraded_as_output
+from basicsr_unlearn.core.parts import live_parameters
+from basicsr_unlearn.core.phases import check_phases, phase_terms
+from basicsr_unlearn.engine.compat import wrap_ddp
 from basicsr_unlearn.errors import OptionError, TrainingError
+from basicsr_unlearn.methods.presets import expand_method
 from basicsr_unlearn.models.checkpointing import Checkpointing, weights_digest
 from basicsr_unlearn.models.preparing import AUTO, UNFITTED, Preparing, fresh_seed
 from basicsr_unlearn.models.stopping import Stopping
 from basicsr_unlearn.models.tracking import ValidationTracking
-from basicsr_unlearn.presets import expand_method
-from basicsr_unlearn.unlearning.attacks import eval_mode
-from basicsr_unlearn.unlearning.dual import DualWeight
-from basicsr_unlearn.unlearning.gradients import gradient_cosine, reconcile
-from basicsr_unlearn.unlearning.images import batch_psnr, degraded_as_output
-from basicsr_unlearn.unlearning.parts import live_parameters
-from basicsr_unlearn.unlearning.phases import check_phases, phase_terms
 
 OPTIMIZERS = {'Adam': torch.optim.Adam, 'AdamW': torch.optim.AdamW, 'SGD': torch.optim.SGD}
 STREAMS = ('forget', 'retain')

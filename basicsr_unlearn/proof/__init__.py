@@ -1,1 +1,1 @@
-"""What is true of an unlearned network: each number and each verdict defined once. Plain Python, no BasicSR."""
+"""What is true: one definition of each number, attackers, statistics, verdicts, the benchmark."""

@@ -2,7 +2,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from basicsr_unlearn.proof.judgement import (
+from basicsr_unlearn.core.judgement import (
     CANNOT_JUDGE,
     FORGOTTEN,
     KEEP_STATES,

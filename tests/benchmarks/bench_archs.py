@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-import basicsr_unlearn  # noqa: F401  before basicsr
+import basicsr_unlearn.plugin  # noqa: F401  before basicsr
 
 BLOCKS = {'dim': 16, 'num_blocks': [1, 1, 1, 1], 'num_refinement_blocks': 1}
 NETWORKS = {

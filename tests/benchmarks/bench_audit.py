@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from basicsr_unlearn.checkpoint import resolve_checkpoint
+from basicsr_unlearn.zoo.checkpoint import resolve_checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
 ZOO = 'basicsr_unlearn/zoo'

@@ -17,14 +17,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from basicsr_unlearn.core.edits.transposition_edit import TransposeKernels
+from basicsr_unlearn.core.parts import Evidence
+from basicsr_unlearn.core.relearning import relearn
 from basicsr_unlearn.data.degraded_image_dataset import DegradedImageDataset
 from basicsr_unlearn.data.paired_restoration_dataset import PairedRestorationDataset
-from basicsr_unlearn.evaluate import evaluate
-from basicsr_unlearn.networks import load_network
-from basicsr_unlearn.options import load_option_file
-from basicsr_unlearn.unlearning.parts import Evidence
-from basicsr_unlearn.unlearning.relearning import relearn
-from basicsr_unlearn.unlearning.transposition_edit import TransposeKernels
+from basicsr_unlearn.engine.inference import evaluate
+from basicsr_unlearn.engine.networks import load_network
+from basicsr_unlearn.options.option_file import load_option_file
 
 ROOT = Path(__file__).resolve().parents[2]
 ZOO = 'basicsr_unlearn/zoo/nafnet'

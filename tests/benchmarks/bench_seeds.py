@@ -20,10 +20,10 @@ from pathlib import Path
 
 import torch
 
-from basicsr_unlearn.evaluate import evaluate
-from basicsr_unlearn.networks import load_network
-from basicsr_unlearn.options import load_option_file
-from basicsr_unlearn.validation_sets import measures, validation_sets
+from basicsr_unlearn.engine.inference import evaluate
+from basicsr_unlearn.engine.networks import load_network
+from basicsr_unlearn.options.option_file import load_option_file
+from basicsr_unlearn.options.validation_sets import measures, validation_sets
 
 OUT = Path('results/seeds')
 ROOT = Path(__file__).resolve().parents[2]

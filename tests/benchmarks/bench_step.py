@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-import basicsr_unlearn  # noqa: F401  before basicsr
+import basicsr_unlearn.plugin  # noqa: F401  before basicsr
 from basicsr_unlearn.models.unlearn_model import UnlearnModel
 
 ROOT = Path(__file__).resolve().parents[2]

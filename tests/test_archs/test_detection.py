@@ -6,7 +6,7 @@ import torch
 from basicsr.utils.registry import ARCH_REGISTRY
 from recorded_outputs import recorded
 
-from basicsr_unlearn.archs.detection import FAMILIES, describe, tidy_factor
+from basicsr_unlearn.zoo.detection import FAMILIES, describe, tidy_factor
 
 TRANSFORMER = {'inp_channels': 3, 'out_channels': 3, 'dim': 8, 'num_blocks': [1, 2, 3, 1], 'num_refinement_blocks': 2,
                'heads': [1, 2, 4, 8], 'ffn_expansion_factor': 2.66, 'bias': False, 'LayerNorm_type': 'WithBias'}

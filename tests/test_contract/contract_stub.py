@@ -15,9 +15,9 @@ from torch import nn
 from basicsr_unlearn import train
 from basicsr_unlearn.archs.nafnet_arch import NAFNet
 from basicsr_unlearn.data.forget_retain_dataset import ForgetRetainDataset
-from basicsr_unlearn.entry import INTERRUPTED
+from basicsr_unlearn.engine.entry import INTERRUPTED
+from basicsr_unlearn.methods.presets import read_method
 from basicsr_unlearn.models.unlearn_model import UnlearnModel
-from basicsr_unlearn.presets import read_method
 
 # isort: split
 from basicsr.utils.registry import DATASET_REGISTRY
@@ -115,7 +115,8 @@ class Stub:
         run = Run(self.root / name, -1)
         run.folder.mkdir(parents=True, exist_ok=True)
         path = self.root / f'{name.replace("/", "_")}.yml'
-        path.write_text("plugin: !!python/name:basicsr_unlearn.__version__ ''\n" + yaml.safe_dump(opt, sort_keys=False))
+        path.write_text("plugin: !!python/name:basicsr_unlearn.plugin.__version__ ''\n"
+                        + yaml.safe_dump(opt, sort_keys=False))
         prepare, step = UnlearnModel.prepare, UnlearnModel.optimize_parameters
 
         def note(model: UnlearnModel) -> None:

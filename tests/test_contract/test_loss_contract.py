@@ -8,15 +8,15 @@ import pytest
 import torch
 from contract_stub import blocks, restoring_net
 
-from basicsr_unlearn import losses
+from basicsr_unlearn.core import losses
 from basicsr_unlearn.errors import OptionError
-from basicsr_unlearn.options import check_options
-from basicsr_unlearn.presets import method_names, read_method
+from basicsr_unlearn.methods.presets import method_names, read_method
+from basicsr_unlearn.options.option_file import check_options
 
 # isort: split
 from basicsr.utils.registry import LOSS_REGISTRY
 
-REGISTERED = {name: cls for name, cls in LOSS_REGISTRY if cls.__module__.startswith('basicsr_unlearn.losses')}
+REGISTERED = {name: cls for name, cls in LOSS_REGISTRY if cls.__module__.startswith('basicsr_unlearn.core.losses')}
 PGD = {'type': 'pgd', 'eps': 0.05, 'steps': 2}
 
 # By class: the options it is tried with, one set for each way of working, and whether it draws random numbers then.
@@ -90,7 +90,7 @@ def build(name: str, options: dict, **more) -> torch.nn.Module:
 def test_every_file_registers_a_loss():
     for module in pkgutil.iter_modules(losses.__path__):
         assert module.name.endswith('_loss'), f'losses/{module.name}.py is not found when BasicSR looks for losses'
-        path = f'basicsr_unlearn.losses.{module.name}'
+        path = f'basicsr_unlearn.core.losses.{module.name}'
         importlib.import_module(path)
         assert any(cls.__module__ == path for cls in REGISTERED.values()), f'{path} registers no loss'
 

@@ -7,12 +7,12 @@ import torch
 from contract_stub import blocks
 from torch import nn
 
-from basicsr_unlearn import unlearning
+from basicsr_unlearn import core as unlearning
+from basicsr_unlearn.core.parts import ANCHORS, EDITS, MASKS, Anchor, Edit, Evidence, Mask, live_parameters
 from basicsr_unlearn.errors import OptionError
+from basicsr_unlearn.methods.presets import method_names, read_method
 from basicsr_unlearn.models.checkpointing import weights_digest
-from basicsr_unlearn.options import check_options
-from basicsr_unlearn.presets import method_names, read_method
-from basicsr_unlearn.unlearning.parts import ANCHORS, EDITS, MASKS, Anchor, Edit, Evidence, Mask, live_parameters
+from basicsr_unlearn.options.option_file import check_options
 
 TABLES = {'edit': (EDITS, Edit), 'mask': (MASKS, Mask), 'anchor': (ANCHORS, Anchor)}
 REGISTERED = {name: cls for table, _ in TABLES.values() for name, cls in table.items()}
@@ -130,7 +130,7 @@ def test_every_file_registers_its_parts(kind):
     for module in pkgutil.iter_modules(unlearning.__path__):
         if not module.name.endswith(f'_{kind}'):
             continue
-        found = importlib.import_module(f'basicsr_unlearn.unlearning.{module.name}')
+        found = importlib.import_module(f'basicsr_unlearn.core.{module.name}')
         own = [cls for cls in vars(found).values() if isinstance(cls, type) and issubclass(cls, base)
                and cls.__module__ == found.__name__]
         assert any(cls in table.values() for cls in own), f'{found.__name__} registers no {kind}'

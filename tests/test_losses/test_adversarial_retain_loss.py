@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from basicsr_unlearn.losses import AdversarialRetainLoss
-from basicsr_unlearn.losses.adversarial_retain_loss import adversarial_input
+from basicsr_unlearn.core.losses import AdversarialRetainLoss
+from basicsr_unlearn.core.losses.adversarial_retain_loss import adversarial_input
 
 NONE = {'type': 'none'}
 

@@ -3,8 +3,8 @@ import math
 import pytest
 import torch
 
-from basicsr_unlearn.losses import ContrastLoss
-from basicsr_unlearn.losses.contrast_loss import contrast_loss
+from basicsr_unlearn.core.losses import ContrastLoss
+from basicsr_unlearn.core.losses.contrast_loss import contrast_loss
 
 
 def test_values_by_hand():

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from basicsr_unlearn.archs.nafnet_arch import NAFNet
-from basicsr_unlearn.losses.feature_target_loss import FeatureTargetLoss, directions
-from basicsr_unlearn.losses.target_loss import gaussian_image
+from basicsr_unlearn.core.losses.feature_target_loss import FeatureTargetLoss, directions
+from basicsr_unlearn.core.losses.target_loss import gaussian_image
 
 
 class TwoStages(nn.Module):

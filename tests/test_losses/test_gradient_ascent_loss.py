@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from basicsr_unlearn.losses import GradientAscentLoss
-from basicsr_unlearn.losses.gradient_ascent_loss import gradient_ascent_loss
+from basicsr_unlearn.core.losses import GradientAscentLoss
+from basicsr_unlearn.core.losses.gradient_ascent_loss import gradient_ascent_loss
 
 
 def flat(*values, size=4):

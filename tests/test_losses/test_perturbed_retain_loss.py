@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch import nn
 
-from basicsr_unlearn.losses.perturbed_retain_loss import PerturbedRetainLoss, perturbed
+from basicsr_unlearn.core.losses.perturbed_retain_loss import PerturbedRetainLoss, perturbed
 
 
 class Shift(nn.Module):

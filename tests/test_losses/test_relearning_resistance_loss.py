@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from basicsr_unlearn.losses import RelearningResistanceLoss
+from basicsr_unlearn.core.losses import RelearningResistanceLoss
 
 LQ, GT = torch.full((2, 3, 4, 4), 0.5), torch.full((2, 3, 4, 4), 0.75)
 

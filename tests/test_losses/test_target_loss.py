@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from basicsr_unlearn.losses import TargetLoss
-from basicsr_unlearn.losses.target_loss import TARGETS, boundary_output, gaussian_image, target_loss
+from basicsr_unlearn.core.losses import TargetLoss
+from basicsr_unlearn.core.losses.target_loss import TARGETS, boundary_output, gaussian_image, target_loss
 
 
 def flat(*values, size=4):

@@ -22,7 +22,7 @@ from basicsr.utils.registry import ARCH_REGISTRY, LOSS_REGISTRY
 NETWORK = {'type': 'NAFNet', 'width': 4, 'enc_blk_nums': [1], 'middle_blk_num': 1, 'dec_blk_nums': [1]}
 SHIFT = 0.2  # the degradation: so much darker
 MODELS, STATES = Path('experiments/tiny/models'), Path('experiments/tiny/training_states')
-PLUGIN = "plugin: !!python/name:basicsr_unlearn.__version__ ''\n"
+PLUGIN = "plugin: !!python/name:basicsr_unlearn.plugin.__version__ ''\n"
 
 
 @ARCH_REGISTRY.register()

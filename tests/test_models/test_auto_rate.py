@@ -5,7 +5,7 @@ import shutil
 import pytest
 import torch
 
-from basicsr_unlearn.unlearning.rate import fitted_rate
+from basicsr_unlearn.core.rate import fitted_rate
 
 LATEST = 'experiments/tiny/models/net_g_latest.pth'
 AUTO = {'train.optim_g.lr': 'auto', 'train.forget_step': 0.04, 'train.evidence_batches': 2, 'val': None,

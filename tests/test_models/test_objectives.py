@@ -3,10 +3,10 @@
 import pytest
 import torch
 
+from basicsr_unlearn.core.dual import DualWeight
+from basicsr_unlearn.core.gradients import reconcile
 from basicsr_unlearn.models.stopping import Stopping
 from basicsr_unlearn.models.unlearn_model import UnlearnModel
-from basicsr_unlearn.unlearning.dual import DualWeight
-from basicsr_unlearn.unlearning.gradients import reconcile
 
 # isort: split
 from basicsr.utils.registry import ARCH_REGISTRY

@@ -7,9 +7,9 @@ import pytest
 import torch
 from basicsr.utils.registry import ARCH_REGISTRY
 
+from basicsr_unlearn.engine.skill_check import check_skill
 from basicsr_unlearn.errors import OptionError
-from basicsr_unlearn.options import load_option_file
-from basicsr_unlearn.skill_check import check_skill
+from basicsr_unlearn.options.option_file import load_option_file
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from basicsr_unlearn.unlearning.images import degraded_as_output
+from basicsr_unlearn.core.images import degraded_as_output
 
 # isort: split
 from basicsr.archs.srvgg_arch import SRVGGNetCompact

@@ -13,9 +13,9 @@ import yaml
 from basicsr_unlearn import test as test_entry
 from basicsr_unlearn import train
 from basicsr_unlearn.archs.nafnet_arch import NAFNet
+from basicsr_unlearn.core.tiling import restore_in_tiles
+from basicsr_unlearn.models.reference_lines import draw_lines
 from basicsr_unlearn.models.tracking import ValidationTracking, chart_layout, numbered
-from basicsr_unlearn.reference_lines import draw_lines
-from basicsr_unlearn.tiling import restore_in_tiles
 
 SHOWN = {'val.val_freq': 3, 'train.conflict_freq': 2, 'logger.use_tb_logger': True,
          'train.adversarial_opt': {'type': 'AdversarialRetainLoss', 'attack': {'type': 'one_step'}}}
@@ -297,7 +297,8 @@ def tested(folder, restoring_net):
                              'dec_blk_nums': [1]},
                'val': {'save_img': True, 'suffix': None,
                        'metrics': {'psnr': {'type': 'calculate_psnr', 'crop_border': 0}}}}
-        (folder / 'test.yml').write_text("plugin: !!python/name:basicsr_unlearn.__version__ ''\n" + yaml.safe_dump(opt))
+        (folder / 'test.yml').write_text("plugin: !!python/name:basicsr_unlearn.plugin.__version__ ''\n"
+                                         + yaml.safe_dump(opt))
         assert test_entry.main(['-opt', str(folder / 'test.yml')]) == 0
         return next(Path('results/tiny').glob('test_tiny_*.log')).read_text()
     return run

@@ -1,7 +1,7 @@
 """What scores say, on scores whose verdict is known."""
 import pytest
 
-from basicsr_unlearn.proof.judgement import (
+from basicsr_unlearn.core.judgement import (
     Yardstick,
     false_references,
     forget_gap,

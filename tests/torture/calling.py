@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from basicsr_unlearn import cli
+from basicsr_unlearn.cli import commands as cli
 
 JOBS = 2
 HUNG = 'no end after {:.0f} s'

@@ -12,7 +12,7 @@ SIDE = 24  # pixels of an image
 FILES = ('train.yml', 'train_more.yml', 'test.yml')
 
 HEAD = """
-plugin: !!python/name:basicsr_unlearn.__version__ ''
+plugin: !!python/name:basicsr_unlearn.plugin.__version__ ''
 name: tiny
 model_type: UnlearnModel
 scale: 1

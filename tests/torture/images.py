@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from basicsr_unlearn import entry
+from basicsr_unlearn.engine import entry
 from tests.torture import Section
 from tests.torture.calling import Call, problem, run_calls
 from tests.torture.example import SIDE, lay_out

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 import yaml
 
-from basicsr_unlearn import cli
+from basicsr_unlearn.cli import commands as cli
 from tests.torture import Section
 from tests.torture.calling import Call, problem, run_calls
 from tests.torture.example import HEAD, TRAIN, lay_out

@@ -9,8 +9,8 @@ from typing import Any
 
 import yaml
 
-from basicsr_unlearn.option_loader import load_yaml
-from basicsr_unlearn.option_text import option_text
+from basicsr_unlearn.options.loader import load_yaml
+from basicsr_unlearn.options.option_text import option_text
 
 GONE, KEY = object(), object()  # the option taken away; a key added to the block
 VALUES = [

@@ -10,11 +10,11 @@ import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from basicsr_unlearn.auditing.plan import read_audit
-from basicsr_unlearn.benchmark_plan import methods_of, read_benchmark, run_options
 from basicsr_unlearn.errors import UnlearnError
-from basicsr_unlearn.options import check_options
-from basicsr_unlearn.overrides import read_options
+from basicsr_unlearn.options.option_file import check_options
+from basicsr_unlearn.options.overrides import read_options
+from basicsr_unlearn.proof.audit.plan import read_audit
+from basicsr_unlearn.proof.benchmark.benchmark_plan import methods_of, read_benchmark, run_options
 from tests.torture import Section
 from tests.torture.calling import JOBS, Call, is_sentence, problem, run_calls
 from tests.torture.example import FILES, lay_out

@@ -9,17 +9,17 @@ import traceback
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 
-from basicsr_unlearn import cli
-from basicsr_unlearn.benchmark_records import given_record, is_damaged, read_record
+from basicsr_unlearn.cli import commands as cli
 from basicsr_unlearn.errors import DataError
-from basicsr_unlearn.leaderboard import markdown, target_board
+from basicsr_unlearn.proof.benchmark.leaderboard import markdown, target_board
+from basicsr_unlearn.proof.benchmark.records import given_record, is_damaged, read_record
 from tests.torture import Section
 from tests.torture.calling import is_sentence
 from tests.torture.mutated import mutations
 
 TESTS = Path(__file__).resolve().parents[1]
 ZOO = TESTS.parent / 'basicsr_unlearn' / 'zoo'
-sys.path.append(str(TESTS / 'test_auditing'))  # whose hand-made audit and tiny networks serve here too
+sys.path.append(str(TESTS / 'test_audit'))  # whose hand-made audit and tiny networks serve here too
 
 
 def run(budget: float) -> Section:

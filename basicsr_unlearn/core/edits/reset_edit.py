@@ -1,0 +1,186 @@
+"""Give weights back the values of an untrained network, so that what they knew is gone."""
+import torch
+from torch import Tensor, nn
+
+from basicsr_unlearn.core.ascent import check_number
+from basicsr_unlearn.core.attacks import eval_mode
+from basicsr_unlearn.core.importance import fisher, highest_share
+from basicsr_unlearn.core.layers import check_share, convolution_weights, layers_in_order
+from basicsr_unlearn.core.parts import (
+    EDITS,
+    Batches,
+    Edit,
+    Evidence,
+    gradients,
+    live_parameters,
+    registered_in,
+)
+from basicsr_unlearn.errors import OptionError
+
+
+@torch.no_grad()
+def reset(net: nn.Module, untrained: nn.Module, chosen: dict[str, Tensor], fresh: float = 1.0) -> None:
+    """w <- (1 - fresh) w + fresh w_untrained where chosen; everything else keeps its bits.
+
+    Args:
+        net: changed in place.
+        untrained: a network of the same architecture; not changed.
+        chosen: bool tensors by parameter name; a parameter that is not in stays as it is.
+        fresh: how much of the untrained weight comes in, in [0, 1].
+    """
+    start = dict(untrained.named_parameters())
+    for name, p in net.named_parameters():
+        if name in chosen:
+            p.copy_(torch.where(chosen[name], p.lerp(start[name].to(p), fresh), p))
+
+
+def smallest_difference(net: nn.Module, evidence: Evidence, share: float) -> dict[str, Tensor]:
+    """True for the share of each convolution's weights with the smallest |g_r - g_f|: see `ResetSmallestGradient`."""
+    forget, retain = _mean_gradient(net, evidence.forget), _mean_gradient(net, evidence.retain)
+    return highest_share({name: -(retain[name] - forget[name]).abs() for name in convolution_weights(net)}, share,
+                         per_layer=True)
+
+
+@registered_in(EDITS)
+class ResetByFisher(Edit):
+    """Reset the weights with the highest ratio of their Fisher information on the forget to that on the retain batches.
+
+    The rest is then to be brought back by training on other data than the forget set: see
+    options/unlearn_haze_deep.yml. Our own method.
+
+    Args:
+        share: of the weights, in (0, 1].
+        fresh: how much of the untrained weight comes in, in (0, 1].
+        per_layer: the share of each tensor instead of all tensors together.
+        skip_vectors: leave biases, normalisation weights and scales as they are: all parameters that are vectors.
+            Some architectures start scales at 0, which switches a block off.
+        seed: of the untrained network; None for one that `manual_seed` sets. The seed of the original's own training
+            rewinds: weights go back to their values before it, which hold nothing of any image, and the rest is learned
+            back sooner.
+
+    Raises:
+        ValueError: an argument is out of range.
+    """
+
+    needs = ('forget', 'retain')
+
+    def __init__(self, share: float = 0.3, fresh: float = 1.0, per_layer: bool = False, skip_vectors: bool = False,
+                 seed: int | None = None):
+        check_share('share', share)
+        check_share('fresh', fresh)
+        _check_seed(seed)
+        self.share, self.fresh, self.per_layer, self.skip_vectors, self.seed = (
+            share, fresh, per_layer, skip_vectors, seed)
+
+    def __call__(self, net: nn.Module, evidence: Evidence) -> None:
+        forget, retain = fisher(evidence.teacher, evidence.forget), fisher(evidence.teacher, evidence.retain)
+        ratio = {name: torch.where(forget[name] > 0, forget[name] / retain[name], 0)  # inf where retain alone is 0
+                 for name, p in live_parameters(net) if not (self.skip_vectors and is_vector(p))}
+        reset(net, evidence.untrained(self.seed), highest_share(ratio, self.share, self.per_layer), self.fresh)
+
+
+@registered_in(EDITS)
+class ResetSmallestGradient(Edit):
+    """Reset the convolution weights w with the smallest |g_r - g_f|, the share of each layer.
+
+    g_r and g_f are the mean gradients of the loss on the retain and on the forget batches: where they are small or
+    cancel out, weights serve both sets alike.
+
+    Args:
+        share: of the weights of each Conv2d layer, in (0, 1].
+        seed: of the untrained network; None for one that `manual_seed` sets.
+
+    Raises:
+        ValueError: an argument is out of range.
+
+    Source: MSG, team Kookmin University, second of the NeurIPS 2023 machine unlearning challenge, as in
+    xcadet/deepunlearn: share 0.3, sums over equally many samples, Kaiming normal values. Those of the architecture's
+    own initialisation instead: our choice. In training that follows, MSG slows the other weights down to a tenth: see
+    `SmallestGradientMask`.
+    """
+
+    needs = ('forget', 'retain')
+
+    def __init__(self, share: float = 0.3, seed: int | None = None):
+        check_share('share', share)
+        _check_seed(seed)
+        self.share, self.seed = share, seed
+
+    def __call__(self, net: nn.Module, evidence: Evidence) -> None:
+        reset(net, evidence.untrained(self.seed), smallest_difference(evidence.teacher, evidence, self.share))
+
+
+@registered_in(EDITS)
+class ResetLastLayers(Edit):
+    """Reset the last layers in the order of execution.
+
+    Args:
+        count: how many layers, at least 1; see `layers_in_order` for what a layer is.
+        seed: of the untrained network; None for one that `manual_seed` sets.
+
+    Raises:
+        ValueError: an argument is out of range.
+        OptionError: when called, the network has fewer layers.
+
+    Source: EU-k, Goel et al., arXiv 2201.06640, which then trains these layers alone on the retain set.
+    """
+
+    needs = ('forget',)
+
+    def __init__(self, count: int = 1, seed: int | None = None):
+        check_number('count', count, minimum=1)
+        _check_seed(seed)
+        self.count, self.seed = count, seed
+
+    def __call__(self, net: nn.Module, evidence: Evidence) -> None:
+        layers = layers_in_order(net, evidence.forget[0][0][:1])
+        if self.count > len(layers):
+            raise OptionError(f'ResetLastLayers: count is {self.count} but the network has {len(layers)} layers.')
+        last = set(layers[-self.count:])
+        reset(net, evidence.untrained(self.seed), {name: torch.ones_like(p, dtype=torch.bool)
+                                                   for name, p in live_parameters(net)
+                                                   if name.rpartition('.')[0] in last})
+
+
+@registered_in(EDITS)
+class ResetAll(Edit):
+    """Mix an untrained network into all weights: w <- (1 - fresh) w + fresh w_untrained.
+
+    Args:
+        fresh: its share, in (0, 1]; 1 starts training anew.
+        seed: of the untrained network; None for one that `manual_seed` sets.
+
+    Raises:
+        ValueError: an argument is out of range.
+
+    Source: shrink and perturb, Ash and Adams, NeurIPS 2020, with the untrained network as the noise. For unlearning,
+    and with 0.6: our choice.
+    """
+
+    def __init__(self, fresh: float = 0.6, seed: int | None = None):
+        check_share('fresh', fresh)
+        _check_seed(seed)
+        self.fresh, self.seed = fresh, seed
+
+    def __call__(self, net: nn.Module, evidence: Evidence) -> None:
+        reset(net, evidence.untrained(self.seed), {name: torch.ones_like(p, dtype=torch.bool)
+                                                   for name, p in live_parameters(net)}, self.fresh)
+
+
+def is_vector(p: Tensor) -> bool:
+    """Whether all but one of a tensor's sizes are 1."""
+    return p.numel() == max(p.shape, default=1)
+
+
+def _check_seed(seed: int | None) -> None:
+    if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int) or seed < 0):
+        raise ValueError(f'seed: expected a whole number of at least 0 but got {seed!r}.')
+
+
+def _mean_gradient(net: nn.Module, batches: Batches) -> dict[str, Tensor]:
+    total: dict[str, Tensor] = {}
+    with eval_mode(net):
+        for batch in batches:
+            for name, gradient in gradients(net, batch).items():
+                total[name] = total[name] + gradient if name in total else gradient
+    return {name: gradient / len(batches) for name, gradient in total.items()}

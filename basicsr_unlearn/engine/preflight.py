@@ -1,0 +1,233 @@
+"""What can go wrong with the data, the checkpoint and the disk, found in seconds before the first step."""
+import os
+import random
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from pathlib import Path
+
+import numpy as np
+import torch
+from basicsr.utils.registry import DATASET_REGISTRY, MODEL_REGISTRY
+from torch import nn
+from torch.utils.data import Dataset
+
+from basicsr_unlearn.data.degradation_chain import load_depth
+from basicsr_unlearn.data.degraded_image_dataset import DegradedImageDataset
+from basicsr_unlearn.data.drawn import DrawnDataset, crop_window
+from basicsr_unlearn.data.forget_retain_dataset import ForgetRetainDataset
+from basicsr_unlearn.data.mixed_dataset import MixedDataset
+from basicsr_unlearn.data.paired_restoration_dataset import PairedRestorationDataset, check_sizes
+from basicsr_unlearn.data.store import ImageStore
+from basicsr_unlearn.engine.image_check import Size, measure
+from basicsr_unlearn.engine.metric_check import check_metrics
+from basicsr_unlearn.engine.network_check import build_network, check_checkpoints, check_masks, check_smallest
+from basicsr_unlearn.engine.skill_check import check_skill
+from basicsr_unlearn.errors import CheckpointError, DataError, OptionError, UnlearnError
+from basicsr_unlearn.models.tracking import LONGEST_NAME, ValidationTracking
+from basicsr_unlearn.options.walker import registered
+
+Tell = Callable[[str], object]
+
+
+def preflight(opt: dict, full: bool = False, tell: Tell = lambda line: None) -> None:
+    """Check everything that a run needs before it writes anything. Random generators are left as they were.
+
+    Args:
+        opt: as BasicSR's parse_options returns it, with `phase` and `scale` in each data set.
+        full: decode every image to its end, see `image_check.measure`.
+        tell: is given a line about each thing that was found in order.
+
+    Raises:
+        DataError: a data set cannot be built, an image is missing, damaged, too small, too large or of another size
+            than its partner, or forget and retain share samples.
+        OptionError: the network cannot be built from its options, or the original has nothing to forget.
+        CheckpointError: a checkpoint does not exist, cannot be read or does not fit, or the disk is too full.
+    """
+    with _generators_kept():
+        sizes: dict[str, Size] = {}
+        for key, block in opt['datasets'].items():
+            dataset = _build(block, f'datasets.{key}')
+            paths = [path for leaf in _leaves(dataset) for path in _check_leaf(leaf, sizes, f'datasets.{key}', full)]
+            if key == 'train' and opt['model_type'] == 'UnlearnModel':
+                _check_streams(dataset)
+            if key != 'train':
+                _check_saved_names(opt, paths)
+            tell(f'data set    {key}: {_told(paths, sizes)}')
+        metrics = (opt.get('val') or {}).get('metrics') or {}
+        check_metrics(metrics, 'val.metrics')
+        tell(f'metrics     {", ".join(metrics) or "none"}')
+        net = build_network(opt)
+        check_smallest(sizes, net)
+        check_masks(opt, net)
+        tell(f'network     {opt["network_g"]["type"]}: {sum(p.numel() for p in net.parameters()) / 1e6:.3g} million '
+             'weights')
+        for path in check_checkpoints(opt, net, _resumes(opt)):
+            tell(f'checkpoint  {path}: can be read and fits')
+        tell(f'disk        {_check_disk(opt, net)}')
+        check_skill(opt, net, _resumes(opt))
+
+
+def _check_saved_names(opt: dict, paths: list[str]) -> None:
+    """BasicSR's own models can save their outputs under the images' names; ours shorten those that are too long."""
+    if not (opt.get('val') or {}).get('save_img') or issubclass(MODEL_REGISTRY.get(opt['model_type']),
+                                                                ValidationTracking):
+        return
+    end = f'_{opt["train"]["total_iter"] if opt["is_train"] else opt["val"].get("suffix") or opt["name"]}.png'
+    for path in paths:
+        if len(Path(path).stem.encode()) + len(end.encode()) > LONGEST_NAME:
+            raise DataError(f'{opt["model_type"]} would save the output for {path} under a name of more than '
+                            f'{LONGEST_NAME} bytes: give it a shorter name, or write val.save_img: false.')
+
+
+def _told(paths: list[str], sizes: dict[str, Size]) -> str:
+    """How many images of which sizes, smallest and largest by their number of pixels."""
+    if not paths:
+        return "another package's data set, of which the first image was read"
+    least, most = (f'{width}x{height}' for height, width in (
+        pick((sizes[path] for path in paths), key=lambda size: size[0] * size[1]) for pick in (min, max)))
+    return f'{len(set(paths))} image files, ' + (least if least == most else f'{least} to {most}') + ' pixels'
+
+
+@contextmanager
+def _generators_kept() -> Iterator[None]:
+    python_state, numpy_state = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng(devices=[]):
+        try:
+            yield
+        finally:
+            random.setstate(python_state)
+            np.random.set_state(numpy_state)
+
+
+def _build(block: dict, where: str) -> Dataset:
+    """Build a data set without BasicSR's build_dataset, which would create the run's logger too early."""
+    cls = registered(DATASET_REGISTRY, block['type'], f'{where}.type')
+    try:
+        dataset = cls(deepcopy(block))
+    except UnlearnError:
+        raise
+    except KeyError as error:
+        raise OptionError(f'The option {where}.{error.args[0]} is missing: {block["type"]} needs it.') from error
+    except Exception as error:  # another package's data set: whatever it raises is about its options or files
+        raise DataError(f'{where} cannot be built: {_one_line(error)}.') from error
+    if len(dataset) == 0:
+        raise DataError(f'{where} holds no image: correct its folders or lists.')
+    return dataset
+
+
+def _leaves(dataset: Dataset) -> list[Dataset]:
+    """The data sets that hold images, those inside mixes included."""
+    if isinstance(dataset, ForgetRetainDataset):
+        children = [*dataset.forget, *dataset.retain]
+    elif isinstance(dataset, MixedDataset):
+        children = dataset.sets
+    else:
+        return [dataset]
+    return [leaf for child in children for leaf in _leaves(child)]
+
+
+def _check_leaf(leaf: Dataset, sizes: dict[str, Size], where: str, full: bool) -> list[str]:
+    """Check all images of a data set, add (height, width) of each to `sizes`; the paths of the images."""
+    if isinstance(leaf, PairedRestorationDataset):
+        pairs = [((leaf.lq, lq), (leaf.gt, gt)) for lq, gt in leaf.pairs]
+        images = [image for pair in pairs for image in pair]
+        measure(images, sizes, full)
+        for (lq_store, lq), (gt_store, gt) in pairs:
+            paths = {'lq_path': lq_store.path(lq), 'gt_path': gt_store.path(gt)}
+            check_sizes(sizes[paths['lq_path']], sizes[paths['gt_path']], leaf.scale, **paths)
+        _check_patch([image for image, _ in pairs], sizes, leaf, leaf.scale)
+    elif isinstance(leaf, DegradedImageDataset):
+        images = leaf.images
+        measure(images, sizes, full)
+        _check_patch(leaf.images, sizes, leaf, 1)
+        _check_depths(leaf)
+    else:
+        try:
+            leaf[0]
+        except UnlearnError:
+            raise
+        except Exception as error:  # as above: another package's data set
+            raise DataError(f'The first image of {where} cannot be read: {_one_line(error)}.') from error
+        return []
+    return [store.path(name) for store, name in images]
+
+
+def _check_patch(images: list[tuple[ImageStore, str]], sizes: dict[str, Size], leaf: DrawnDataset, scale: int) -> None:
+    if leaf.is_train:
+        size = (leaf.opt.get('gt_size') or 64) // scale
+        for store, name in images:
+            crop_window(*sizes[store.path(name)], size, np.random.default_rng(0), store.path(name))
+
+
+def _check_depths(leaf: DegradedImageDataset) -> None:
+    for step in leaf.chain.steps:
+        if step.get('depth'):
+            there = {path.stem for path in Path(step['depth']).glob('*')}
+            for _, name in leaf.images:
+                if name not in there:
+                    load_depth(step['depth'], name)  # raises
+    leaf.item(0)
+
+
+def _check_streams(dataset: Dataset) -> None:
+    """Forget and retain streams are there, and no degraded image is in both."""
+    if not isinstance(dataset, ForgetRetainDataset):
+        first = {} if isinstance(dataset, DrawnDataset) else dataset[0]
+        if not {'forget_lq', 'retain_lq'} & set(first):
+            raise OptionError(f'datasets.train.type is {type(dataset).__name__}, which gives no forget or retain '
+                              'samples: use ForgetRetainDataset.')
+        return
+    forget, retain = (set().union(*(_samples(leaf) for child in stream for leaf in _leaves(child)))
+                      for stream in (dataset.forget, dataset.retain))
+    shared = sorted(forget & retain)
+    if shared:
+        raise DataError(f'{shared[0][0]} is in the forget and in the retain stream of datasets.train ({len(shared)} '
+                        'such images): separate them, for instance with only_files and except_files.')
+
+
+def _samples(leaf: Dataset) -> set[tuple[str, str]]:
+    """What a data set shows as degraded input: a file, or a photograph and what is done to it."""
+    if isinstance(leaf, PairedRestorationDataset):
+        return {(os.path.realpath(leaf.lq.path(name)), '') for name, _ in leaf.pairs}
+    if isinstance(leaf, DegradedImageDataset):
+        return {(os.path.realpath(store.path(name)), repr(leaf.chain.steps)) for store, name in leaf.images}
+    return set()
+
+
+def _check_disk(opt: dict, net: nn.Module) -> str:
+    """The folder of the run can be written, and holds the checkpoints that training will write; what was found."""
+    root = opt['path'].get('experiments_root' if opt['is_train'] else 'results_root') or '.'
+    folder = next(f for f in (Path(root).absolute(), *Path(root).absolute().parents) if f.is_dir())
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise CheckpointError(f'Results cannot be written to {folder}: {error.strerror}.') from error
+    free = shutil.disk_usage(folder).free
+    if not opt['is_train']:
+        return f'{free / 2**20:.0f} MB free in {folder}'
+    weights = sum(tensor.numel() * tensor.element_size() for tensor in net.state_dict().values())
+    copies = 2 if opt['train'].get('ema_decay') else 1
+    each = weights * (copies + 2)  # Adam keeps two numbers per weight
+    freq = opt['logger']['save_checkpoint_freq']
+    # how much a resumed run has written already is unknown here: only ask for the next one
+    count = 1 if _resumes(opt) else int(opt['train']['total_iter']) // freq
+    needed = count * each + copies * weights
+    if free < needed:
+        raise CheckpointError(f'No space left on {folder} for {count} checkpoints of {each / 2**20:.0f} MB, one every '
+                              f'logger.save_checkpoint_freq {freq} iterations: free {free / 2**20:.0f} MB, '
+                              f'{needed / 2**20:.0f} MB are needed.')
+    return f'{needed / 2**20:.0f} MB for checkpoints, {free / 2**20:.0f} MB free in {folder}'
+
+
+def _resumes(opt: dict) -> bool:
+    states = opt['path'].get('training_states')
+    return bool(opt['path'].get('resume_state') or
+                (opt.get('auto_resume') and states and os.path.isdir(states) and os.listdir(states)))
+
+
+def _one_line(error: Exception) -> str:
+    return ' '.join(str(error).split()).rstrip('.') or type(error).__name__

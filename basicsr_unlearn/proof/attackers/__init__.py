@@ -1,0 +1,1 @@
+"""Attackers and statistics as plain torch and numpy code, free of BasicSR."""

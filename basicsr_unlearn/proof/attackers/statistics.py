@@ -1,0 +1,156 @@
+"""How far numbers measured on a handful of images, or with a handful of networks, can be trusted and compared."""
+import math
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy.stats import ks_2samp
+
+from basicsr_unlearn.core.ascent import check_choice
+
+Values = Sequence[float] | np.ndarray
+
+
+class Interval(NamedTuple):
+    """A statistic and where it lies with the stated confidence; without bounds where a sample has a single value."""
+    value: float
+    low: float | None
+    high: float | None
+
+
+class KolmogorovSmirnov(NamedTuple):
+    """The largest distance between two distribution functions, in [0, 1], and its p-value."""
+    statistic: float
+    p: float
+
+
+class Spread(NamedTuple):
+    """Range, mean and standard deviation (n - 1; None for a single value)."""
+    low: float
+    high: float
+    mean: float
+    deviation: float | None
+
+
+def bootstrap(statistic: Callable[..., float], *samples: Values, level: float = 0.95, resamples: int = 2000,
+              seed: int = 0) -> Interval:
+    """A statistic with its percentile bootstrap interval.
+
+    Images count as drawn independently: several degraded versions of one photograph make the interval too narrow.
+
+    Args:
+        statistic: takes the samples, gives a number; `np.mean` for a mean of per-image values.
+        samples: each (n,) or (n, k), n at least 1; resampled by rows, each by itself.
+        level: confidence, in (0, 1).
+        resamples: how many.
+        seed: of the resampling.
+
+    Returns:
+        The statistic of the samples as given, and its bounds. One value tells nothing of the spread: a sample of a
+        single row gives bounds None.
+
+    Raises:
+        ValueError: a sample is empty or not finite, or an argument is out of range.
+
+    Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, section 13.3. Number of resamples: our choice.
+    """
+    if not 0 < level < 1:
+        raise ValueError(f'level: expected a number between 0 and 1 but got {level}.')
+    if resamples < 1:
+        raise ValueError(f'resamples: expected at least 1 but got {resamples}.')
+    arrays = [checked(sample, dimensions=(1, 2)) for sample in samples]
+    value = float(statistic(*arrays))
+    if min(map(len, arrays)) < 2:
+        return Interval(value, None, None)
+    rng = np.random.default_rng(seed)
+    drawn = [statistic(*(array[rng.integers(len(array), size=len(array))] for array in arrays))
+             for _ in range(resamples)]
+    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(value, float(low), float(high))
+
+
+def paired_difference(first: Values, second: Values, level: float = 0.95, resamples: int = 2000, seed: int = 0
+                      ) -> Interval:
+    """Mean of first - second over the same images, with its bootstrap interval over the images.
+
+    Raises:
+        ValueError: the lists differ in length, are empty or hold a value that is not finite.
+    """
+    first, second = checked(first), checked(second)
+    if len(first) != len(second):
+        raise ValueError(f'The values of {len(first)} images cannot be paired with those of {len(second)}.')
+    return bootstrap(np.mean, first - second, level=level, resamples=resamples, seed=seed)
+
+
+def kolmogorov_smirnov(first: Values, second: Values) -> KolmogorovSmirnov:
+    """Two-sample test of whether per-image values of two networks can come from one distribution.
+
+    The p-value is exact for small samples, where SciPy can compute it; equal values make it too large. With a retrained
+    network it is TOFU's forget quality (arXiv 2401.06121): a small p tells the two apart, a large one of few images
+    proves nothing.
+
+    Raises:
+        ValueError: a sample is empty or holds a value that is not finite.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings('ignore', message='.*Exact calculation unsuccessful', category=RuntimeWarning)
+        result = ks_2samp(checked(first), checked(second))
+    return KolmogorovSmirnov(float(result.statistic), float(result.pvalue))
+
+
+def spread(values: Values) -> Spread:
+    """Spread of one value per network, for instance the mean PSNR of networks retrained with several seeds.
+
+    Raises:
+        ValueError: no value is given, or one is not finite.
+    """
+    values = checked(values)
+    deviation = float(values.std(ddof=1)) if len(values) > 1 else None
+    return Spread(float(values.min()), float(values.max()), float(values.mean()), deviation)
+
+
+def area_between(curve: Mapping[int, float], reference: Mapping[int, float], axis: str = 'log') -> float:
+    """Area between two curves by the trapezoid rule at the stated steps, divided by their span: a mean distance.
+
+    Signed: above 0 where the curve runs over the reference; where they cross, the parts cancel.
+
+    Args:
+        curve, reference: value (dB) by step, at equal steps, at least two.
+        axis: 'log' measures steps as log2(1 + step), so that the first doublings weigh as much as the last, since a
+            sleeping skill is back early (our choice); 'linear' as they are.
+
+    Returns:
+        In the unit of the values (dB).
+
+    Raises:
+        ValueError: the steps differ or are fewer than two, a value is not finite, or the axis is unknown.
+    """
+    check_choice('axis', axis, ('log', 'linear'))
+    check_equal_steps(curve, reference)
+    if len(curve) < 2:
+        raise ValueError('An area needs values at two steps or more.')
+    steps = sorted(curve)
+    x = [math.log2(1 + step) if axis == 'log' else float(step) for step in steps]
+    distance = checked([curve[step] - reference[step] for step in steps])
+    area = sum((right - left) * (a + b) / 2 for left, right, a, b in zip(x, x[1:], distance, distance[1:]))
+    return float(area / (x[-1] - x[0]))
+
+
+def check_equal_steps(curve: Mapping[int, object], reference: Mapping[int, object]) -> None:
+    """Raise ValueError unless two curves were measured at the same steps."""
+    if set(curve) != set(reference):
+        raise ValueError(f'The curves were measured at different steps, {sorted(curve)} and {sorted(reference)}.')
+
+
+def checked(values: Values, dimensions: tuple[int, ...] = (1,)) -> np.ndarray:
+    """The values as float64. Raises ValueError if there are none, one is not finite or the shape is another."""
+    array = np.asarray(values, dtype=np.float64)
+    if array.ndim not in dimensions:
+        raise ValueError(f'Expected a list of values but got an array of shape {array.shape}.')
+    if len(array) == 0:
+        raise ValueError('There is no value to compute a statistic of.')
+    wrong = np.flatnonzero(~np.isfinite(array.reshape(len(array), -1)).all(1))
+    if len(wrong):
+        raise ValueError(f'The value at position {wrong[0]} is {array[wrong[0]]}, which no statistic can take in.')
+    return array

@@ -1,0 +1,115 @@
+"""The checks that a level is made of: what was measured, held against its limits."""
+from collections.abc import Mapping
+
+from basicsr_unlearn.core.judgement import Yardstick
+from basicsr_unlearn.report.tables import number
+
+PASSED, FAILED, NOT_MEASURED = 'passed', 'failed', 'not measured'
+STEPS_TOGETHER = 'all steps'
+NO_RETRAINED = 'there is no retrained network to compare with'
+
+
+def _forget_gap(audit: Mapping, limit: float, yardstick: Yardstick) -> list[dict]:
+    found, checks = result_of(audit, 'forgetting') or {}, []
+    for name, block in audit['datasets'].items():
+        if block['role'] not in ('forget', 'unseen'):
+            continue
+        entry = found.get(name)
+        if entry is None or not entry['judged']:
+            reason = entry['reason'] if entry else reason_of(audit, 'forgetting', name)
+            checks.append(_unmeasured('forget gap', name, yardstick.unit, reason))
+            continue
+        check = _check('forget gap', name, entry['gap']['value'], yardstick.unit, -limit, limit)
+        if entry['fall'] <= 0:  # whatever the limits are
+            check |= {'state': FAILED, 'words': f'{check["words"]}, and the score has to fall, which it did not'}
+        checks.append(check)
+    return checks
+
+
+def _retain_loss(audit: Mapping, limit: float, yardstick: Yardstick) -> list[dict]:
+    found = result_of(audit, 'keeping')
+    names = [name for name, block in audit['datasets'].items() if block['role'] == 'retain']
+    if not names:
+        return [_unmeasured('retain loss', 'the rest', yardstick.unit, 'there is no data set with role retain')]
+    return [_check('retain loss', name, found[name]['loss']['value'], yardstick.unit, None, limit)
+            if found and name in found
+            else _unmeasured('retain loss', name, yardstick.unit, reason_of(audit, 'keeping', name)) for name in names]
+
+
+def _membership(audit: Mapping, limit: float, yardstick: Yardstick) -> list[dict]:
+    found = result_of(audit, 'membership')
+    if not found:
+        return [_unmeasured('membership', 'any attack', 'AUC', reason_of(audit, 'membership'))]
+    checks = []
+    for attack, entry in found['attacks'].items():
+        if entry['state'] != 'measured':
+            checks.append(_unmeasured('membership', attack, 'AUC', entry['reason']))
+            continue
+        near = min(entry['difference'].values(), key=lambda one: abs(one['value']), default=None)
+        if near is None:
+            auc = entry['auc']['unlearned']
+            near = {key: None if value is None else value - 0.5 for key, value in auc.items()}
+        # the interval decides: with few images an AUC is off by more than the limit for any network
+        low, high = (near['value'] if near[key] is None else near[key] for key in ('low', 'high'))
+        check = _check('membership', attack, near['value'], 'AUC', -limit, limit)
+        check['state'] = PASSED if low <= limit and high >= -limit else FAILED
+        value, *ends = (number(one, sign=True) for one in (near['value'], low, high))
+        check['words'] = (f'AUC {value} ({ends[0]} to {ends[1]}) from '
+                          f'{"the retrained network" if entry["difference"] else "chance"}; the interval has to touch '
+                          f'{-limit:g} to {limit:g}')
+        checks.append(check)
+    return checks
+
+
+def _relearn_gap(audit: Mapping, limit: float, yardstick: Yardstick) -> list[dict]:
+    found = result_of(audit, 'relearning')
+    if not found or found['area'] is None:
+        reason = reason_of(audit, 'relearning') if not found else NO_RETRAINED
+        return [_unmeasured('relearn gap', STEPS_TOGETHER, yardstick.unit, reason)]
+    return [_check('relearn gap', f'step {step}', value, yardstick.unit, None, limit)
+            for step, value in found['gap'].items() if int(step) > 0]
+
+
+def _recovery_gap(audit: Mapping, limit: float, yardstick: Yardstick) -> list[dict]:
+    found = result_of(audit, 'recovery')
+    if not found:
+        return [_unmeasured('recovery gap', 'any way', yardstick.unit, reason_of(audit, 'recovery'))]
+    checks = []
+    for way, entry in found['ways'].items():
+        subject = way.replace('_', ' ')
+        if entry['state'] != 'measured':
+            continue  # the network has no such part
+        if entry['area'] is None:
+            checks.append(_unmeasured('recovery gap', subject, yardstick.unit, NO_RETRAINED))
+        else:
+            checks.append(_check('recovery gap', subject, entry['largest_gap'], yardstick.unit, None, limit))
+    return checks
+
+
+CHECKS = {'forget_gap': _forget_gap, 'retain_loss': _retain_loss, 'membership': _membership,
+          'relearn_gap': _relearn_gap, 'recovery_gap': _recovery_gap}
+
+
+def _check(name: str, subject: str, value: float, unit: str, low: float | None, high: float | None) -> dict:
+    fits = (low is None or value >= low) and (high is None or value <= high)
+    limits = f'at most {high:g}' if low is None else f'{low:g} to {high:g}'
+    return {'name': name, 'subject': subject, 'value': round(value, 4), 'unit': unit, 'low': low, 'high': high,
+            'state': PASSED if fits else FAILED,
+            'words': f'{number(value, 2 if unit else 4, sign=True)} {unit}'.rstrip() + f'; has to be {limits}'}
+
+
+def _unmeasured(name: str, subject: str, unit: str, reason: str) -> dict:
+    return {'name': name, 'subject': subject, 'value': None, 'unit': unit, 'low': None, 'high': None,
+            'state': NOT_MEASURED, 'words': reason}
+
+
+def result_of(audit: Mapping, name: str) -> dict | None:
+    """The result of a measurement, or None if it was not made."""
+    return (audit['measurements'].get(name) or {}).get('result')
+
+
+def reason_of(audit: Mapping, name: str, dataset: str | None = None) -> str:
+    """Why a measurement, or its part on a data set, was not made."""
+    if dataset is not None and audit['datasets'][dataset].get('problem'):
+        return audit['datasets'][dataset]['problem']
+    return (audit['measurements'].get(name) or {}).get('reason') or 'it was not measured'

@@ -1,0 +1,299 @@
+"""Networks, data and what they compute, each read or run once and shared by all measurements of an audit."""
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from basicsr.utils.registry import DATASET_REGISTRY
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from basicsr_unlearn.core.images import degraded_as_output
+from basicsr_unlearn.core.tiling import DEFAULT_OVERLAP, Tiled
+from basicsr_unlearn.engine.inference import free_name
+from basicsr_unlearn.engine.networks import load_network
+from basicsr_unlearn.errors import DataError, OptionError, UnlearnError
+from basicsr_unlearn.metrics.image_scores import image_scores
+from basicsr_unlearn.models.tracking import to_image
+from basicsr_unlearn.proof.attackers.scores import Pairs, device_of
+from basicsr_unlearn.proof.audit.kept import Kept
+from basicsr_unlearn.proof.audit.plan import RESULTS, Audit
+from basicsr_unlearn.proof.audit.scoring import LOSSES, check_output, losses_of
+from basicsr_unlearn.version import __version__
+from basicsr_unlearn.zoo.checkpoint import resolve_checkpoint
+
+IDENTITY = 'identity'
+FORMAT = 2  # of what is kept: files of another one are left alone
+MOST = 100.0  # of a metric, in dB: PSNR of equal images has no bound
+
+
+@dataclass
+class Contents:
+    """What a data set holds: names of images, of the photograph behind each, and hashes of pixels."""
+    images: list[str] = field(default_factory=list)
+    photographs: list[str] = field(default_factory=list)
+    clean: list[str] = field(default_factory=list)  # hash of each clean image
+    sha256: str = ''
+    problem: str | None = None  # why it cannot be used; the lists are then empty
+
+
+class Context:
+    """One audit's networks and data.
+
+    Args:
+        audit: the plan.
+        cache: folder for what belongs to a checkpoint and a data set, whatever the audit: the next one finds it there.
+    """
+
+    def __init__(self, audit: Audit, cache: Path = RESULTS / 'cache'):
+        self.audit, self.cache, self.kept = audit, cache, Kept()
+        self._nets: dict[str, nn.Module] = {}
+        self._digests: dict[str, str] = {}
+        self._contents: dict[str, Contents] = {}
+        self._inferences: dict[str, dict] = {}
+
+    # ------------------------------------------------------------ networks
+
+    @property
+    def columns(self) -> list[str]:
+        return list(self.audit.networks)
+
+    def columns_on(self, name: str) -> list[str]:
+        """The networks that are scored on a data set: a quick audit leaves out what no check needs."""
+        left_out = self.audit.retrained if self.audit.quick and self.audit.datasets[name]['role'] == 'retain' else []
+        return [column for column in self.columns if column not in left_out]
+
+    def net(self, column: str) -> nn.Module:
+        """A network in eval mode. Raises CheckpointError."""
+        if column not in self._nets:
+            self._nets[column] = self.load(self.audit.networks[column])
+        return self._nets[column]
+
+    def load(self, path: str) -> nn.Module:
+        """The network of `network_g` with these weights. Raises CheckpointError."""
+        opt = self.audit.options
+        return load_network({'network_g': opt['network_g'], 'num_gpu': opt['num_gpu'],
+                             'path': {'param_key_g': opt.get('param_key_g')}}, path)
+
+    def digest(self, path: str) -> str:
+        """SHA-256 of a checkpoint file."""
+        if path not in self._digests:
+            self._digests[path] = hashlib.sha256(Path(resolve_checkpoint(path)).read_bytes()).hexdigest()
+        return self._digests[path]
+
+    def whole(self, net: nn.Module) -> nn.Module:
+        """The network as it restores whole images: in tiles where the option file says so."""
+        tile = self.audit.options.get('tile')
+        return Tiled(net, tile, self.audit.options.get('tile_overlap', DEFAULT_OVERLAP),
+                     self.audit.options.get('scale', 1)) if tile else net
+
+    # ------------------------------------------------------------ data
+
+    @cached_property
+    def _datasets(self) -> dict[str, Any]:
+        built = {}
+        for name, block in self.audit.datasets.items():
+            options = {key: value for key, value in block.items() if key != 'role'}
+            built[name] = DATASET_REGISTRY.get(block['type'])(options)
+        return built
+
+    def contents(self, name: str) -> Contents:
+        """Read all of a data set once. A set that cannot be read has its `problem` instead of contents."""
+        if name not in self._contents:
+            try:
+                self._contents[name] = self._read(name)
+            except (DataError, OptionError) as error:
+                self._contents[name] = Contents(problem=str(error))
+        return self._contents[name]
+
+    def usable(self, *roles: str) -> list[str]:
+        """The data sets of these roles that can be read."""
+        return [name for name in self.audit.of_role(*roles) if self.contents(name).problem is None]
+
+    def items(self, name: str) -> Iterator[dict]:
+        """The items of a data set. Raises DataError."""
+        for position in range(len(self._datasets[name])):
+            yield self.item(name, position)
+
+    def item(self, name: str, position: int) -> dict:
+        """One of `items`. Raises DataError."""
+        item = self._datasets[name][position]
+        if 'gt' not in item:
+            raise DataError(f'{item["lq_path"]} has no clean image to compare with: audit a paired data set.')
+        return item
+
+    def pairs(self, name: str, count: int | None = None, without: Sequence[str] = ()) -> tuple[Pairs, list[str]]:
+        """Degraded and clean images of a data set, evenly spread, and the hashes of the clean ones.
+
+        Args:
+            name: of the data set.
+            count: so many; None for all.
+            without: hashes of clean images to leave out.
+
+        Raises:
+            DataError: the set cannot be used, or nothing is left.
+        """
+        clean = self.checked(name).clean
+        left = [index for index, digest in enumerate(clean) if digest not in without]
+        if not left:
+            raise DataError(f'Data set {name} has no image that is not learned from too: add images, or take fewer '
+                            'pairs.')
+        chosen = [left[index] for index in evenly(len(left), count)]
+        items = [self.item(name, position) for position in chosen]
+        return [(item['lq'], item['gt']) for item in items], [clean[position] for position in chosen]
+
+    def checked(self, name: str) -> Contents:
+        """Contents of a data set that can be used. Raises DataError otherwise."""
+        contents = self.contents(name)
+        if contents.problem is not None:
+            raise DataError(f'Data set {name} cannot be used: {contents.problem}')
+        return contents
+
+    def _read(self, name: str) -> Contents:
+        contents, everything = Contents(), hashlib.sha256()
+        photographs: dict[str, str] = {}  # path -> name
+        if len(self._datasets[name]) == 0:
+            raise DataError('it holds no image: correct its folders or lists.')
+        for item in self.items(name):
+            lq, gt = (hashlib.sha256(item[key].numpy().tobytes()).hexdigest() for key in ('lq', 'gt'))
+            everything.update(f'{lq}{gt}'.encode())
+            path = item.get('gt_path', item['lq_path'])
+            if path not in photographs:
+                photographs[path] = free_name(Path(path).stem, list(photographs.values()))
+            contents.images.append(free_name(Path(item['lq_path']).stem, contents.images))
+            contents.photographs.append(photographs[path])
+            contents.clean.append(gt)
+        contents.sha256 = everything.hexdigest()
+        return contents
+
+    # ------------------------------------------------------------ inference
+
+    def inference(self, column: str, name: str) -> dict:
+        """Scores and losses of one network (or 'identity') on one data set, computed once and kept on disk.
+
+        Returns:
+            `metrics`: name -> value of each image; `losses`: name of LOSSES -> value of each image.
+
+        Raises:
+            DataError: the set cannot be used.
+            TrainingError: an output is not finite.
+        """
+        path = None if column == IDENTITY else self.audit.networks[column]
+        return self.inference_of(path, name, column)
+
+    def inference_of(self, path: str | None, name: str, title: str) -> dict:
+        """As `inference`, of a checkpoint by its path; None is the untouched input.
+
+        Outputs and losses are kept for themselves and so is each metric: a metric that is added runs no network again.
+        """
+        key = self._inference_key(path, name)
+        if key not in self._inferences:
+            metrics = self.working_metrics[0]
+            own = {metric: digest_of([key, options]) for metric, options in metrics.items()}
+            found = {metric: self.kept.read(self.cache / f'{kept}.json', kept) for metric, kept in own.items()}
+            losses = self.kept.read(self.cache / f'{key}.json', key)
+            missing = [metric for metric in metrics if found[metric] is None]
+            if missing or losses is None:
+                images = None if path is None or losses is None else self.kept.images(self.cache / f'{key}.npz')
+                fresh, computed = self._infer(path, name, title, key, missing, images)
+                losses = losses if fresh is None else self.kept.write(self.cache / f'{key}.json', key, fresh)
+                found |= {metric: self.kept.write(self.cache / f'{own[metric]}.json', own[metric], computed[metric])
+                          for metric in missing}
+            self._inferences[key] = {'metrics': found, 'losses': losses}
+        return self._inferences[key]
+
+    def outputs(self, column: str, name: str, positions: Sequence[int] | None = None) -> list[np.ndarray]:
+        """Output images (h, w, 3), uint8 BGR, of one network on one data set: those at `positions`, or all."""
+        self.inference(column, name)
+        key = self._inference_key(self.audit.networks[column], name)
+        images = self.kept.images(self.cache / f'{key}.npz', positions)
+        if images is None:
+            self._infer(self.audit.networks[column], name, column, key, [], None)
+            images = self.kept.images(self.cache / f'{key}.npz', positions)
+        return images
+
+    def _inference_key(self, path: str | None, name: str) -> str:
+        opt = self.audit.options
+        network = None if path is None else [self.digest(path), opt['network_g'], opt.get('param_key_g'),
+                                             opt.get('tile'), opt.get('tile_overlap')]
+        return digest_of([__version__, network, self.checked(name).sha256])
+
+    @torch.no_grad()
+    def _infer(self, path: str | None, name: str, title: str, key: str, metrics: Sequence[str],
+               images: Sequence[np.ndarray] | None) -> tuple[dict | None, dict]:
+        """Losses (None where `images`, the outputs, are given) and these metrics, of each image; keeps the outputs."""
+        run = images is None
+        net = None if path is None or not run else self.whole(
+            self.net(title) if self.audit.networks.get(title) == path else self.load(path))
+        asked = {metric: self.working_metrics[0][metric] for metric in metrics}
+        found, losses, kept = {metric: [] for metric in metrics}, {loss: [] for loss in LOSSES}, {}
+        for index, item in enumerate(self.progress(self.items(name), f'{title} on {name}',
+                                                   len(self.contents(name).images), 'image')):
+            lq, gt = item['lq'][None], item['gt'][None]
+            untouched = degraded_as_output(lq, gt)
+            if run:
+                output = untouched if net is None else net(lq.to(device_of(net))).cpu()
+                check_output(output, gt, title, item['lq_path'])
+                for loss, value in losses_of(output.clamp(0, 1), gt).items():
+                    losses[loss].append(value)
+            image = to_image(output) if run else images[index]
+            for metric, value in image_scores(image, asked, to_image(gt), to_image(untouched)).items():
+                found[metric].append(round(min(value, MOST), 5))
+            kept[str(index)] = image
+        if path is not None and run:
+            self.cache.mkdir(parents=True, exist_ok=True)
+            partial = self.cache / f'.{key}.partial.npz'
+            np.savez(partial, **kept)
+            os.replace(partial, self.cache / f'{key}.npz')
+        return losses if run else None, found
+
+    @cached_property
+    def working_metrics(self) -> tuple[dict[str, dict], dict[str, str]]:
+        """The metrics that can be computed on this machine, and why the others cannot."""
+        working, broken = {}, {}
+        image = np.zeros((32, 32, 3), np.uint8)
+        for metric, options in self.audit.metrics.items():
+            options = {key: value for key, value in options.items() if key != 'better'}
+            try:
+                image_scores(image, {metric: options}, image, image)
+                working[metric] = options
+            except UnlearnError as error:
+                if metric == self.audit.metric:
+                    raise OptionError(f'verdict.metric {metric} cannot be computed here. {error}') from error
+                broken[metric] = str(error)
+        return working, broken
+
+    def score(self, output: Tensor, lq: Tensor, gt: Tensor) -> float:
+        """What the verdict's metric says of an output (1, c, h, w)."""
+        metric = {'': self.working_metrics[0][self.audit.metric]}
+        return image_scores(to_image(output), metric, to_image(gt), to_image(degraded_as_output(lq, gt)))['']
+
+    # ------------------------------------------------------------ keeping
+
+    def cached(self, key: str, compute: Callable[[], dict]) -> dict:
+        """What was computed under this key before, by this or another audit, or is computed now."""
+        path = self.cache / f'{key}.json'
+        found = self.kept.read(path, key)
+        return self.kept.write(path, key, compute()) if found is None else found
+
+    @staticmethod
+    def progress(items: Any, title: str, total: int, unit: str) -> Any:
+        """A bar with the time left, on a terminal only."""
+        return tqdm(items, desc=title, total=total, unit=unit, leave=False, disable=not sys.stderr.isatty())
+
+
+def evenly(length: int, count: int | None) -> list[int]:
+    """So many of `length` positions, evenly spread, or all of them."""
+    return [int(index) for index in np.linspace(0, length - 1, min(count or length, length)).round()]
+
+
+def digest_of(content: Any) -> str:
+    """Short hash of anything that JSON can hold."""
+    return hashlib.sha256(json.dumps([FORMAT, content], sort_keys=True).encode()).hexdigest()[:24]

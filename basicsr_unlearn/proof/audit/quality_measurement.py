@@ -1,0 +1,96 @@
+"""Scores, and what they say about forgetting and keeping."""
+import numpy as np
+
+from basicsr_unlearn.core.judgement import gap_to, has_skill, yardstick_of
+from basicsr_unlearn.proof.attackers.statistics import (
+    Interval,
+    bootstrap,
+    kolmogorov_smirnov,
+    paired_difference,
+    spread,
+)
+from basicsr_unlearn.proof.audit.context import IDENTITY, Context
+from basicsr_unlearn.proof.audit.judging import by_network, means, no_references, nothing_to_forget, references
+from basicsr_unlearn.proof.audit.registry import measurement
+from basicsr_unlearn.proof.audit.scoring import by_photograph
+
+
+@measurement('scores')
+def scores(context: Context) -> dict:
+    """Every metric of every network, and of the untouched input, on every data set."""
+    metrics, broken = context.working_metrics
+    known = {name: yardstick_of(name, context.audit.metrics[name]) for name in metrics}
+    result = {'metrics': {name: {'unit': one.unit, 'better': 'higher' if one.higher else 'lower'}
+                          for name, one in known.items()},
+              'left_out': broken, 'images': {}, 'photographs': {}, 'per_image': {}, 'mean': {}}
+    for name in context.usable('forget', 'unseen', 'retain'):
+        contents = context.contents(name)
+        result['images'][name], result['photographs'][name] = contents.images, contents.photographs
+        result['per_image'][name] = {column: context.inference(column, name)['metrics']
+                                     for column in (IDENTITY, *context.columns_on(name))}
+        result['mean'][name] = {
+            column: {metric: interval(bootstrap(np.mean, by_photograph(values, contents.photographs)))
+                     for metric, values in found.items()} for column, found in result['per_image'][name].items()}
+    return result
+
+
+@measurement('forgetting', needs=('forget set',))
+def forgetting(context: Context) -> dict:
+    """How far scores and outputs lie from the retrained networks', or from the identity baseline without one."""
+    return {name: _forgetting(context, name) for name in context.usable('forget', 'unseen')}
+
+
+def _forgetting(context: Context, name: str) -> dict:
+    yardstick, below = context.audit.yardstick, context.audit.options['verdict']['over_forgotten']['below']
+    scores, reason = means(context, name), nothing_to_forget(context, name)
+    found = {'judged': reason is None, 'reason': reason,
+             'scores': {column: round(value, 5) for column, value in scores.items()},
+             'skill': round(yardstick.gain(scores['original'], scores[IDENTITY]), 5),
+             'fall': round(yardstick.gain(scores['original'], scores['unlearned']), 5),
+             'against': [], 'no_reference': no_references(context, name), 'gap': None, 'reference': None,
+             'over_forgotten': False, 'ks': {}, 'distance': distances(context, name)}
+    if reason is not None:
+        return found
+    retrained = references(context, name)
+    against = retrained or [IDENTITY]
+    by = by_network(context, name, ['unlearned', *against])
+    gap = bootstrap(lambda rows: gap_to(rows[:, 0].mean(), rows[:, 1:].mean(0), yardstick),
+                    np.stack(list(by.values()), 1))
+    return {**found, 'against': against, 'gap': interval(gap),
+            'reference': spread([scores[column] for column in against])._asdict(),
+            'over_forgotten': gap.value < -below,
+            'ks': {column: kolmogorov_smirnov(by['unlearned'], by[column])._asdict() for column in retrained}}
+
+
+def distances(context: Context, name: str) -> dict[str, dict[str, float]]:
+    """Mean absolute difference of outputs to each retrained network's, in 8-bit levels."""
+    retrained = context.audit.retrained
+    found: dict[str, dict[str, float]] = {column: {} for column in context.columns} if retrained else {}
+    for other in retrained:
+        targets = [image.astype(np.float32) for image in context.outputs(other, name)]
+        for column in context.columns:
+            if column != other:
+                each = [np.abs(image - target).mean() for image, target in zip(context.outputs(column, name), targets)]
+                found[column][other] = round(float(np.mean(each)), 3)
+    return found
+
+
+@measurement('keeping', needs=('retain set',))
+def keeping(context: Context) -> dict:
+    """What the retain sets lost against the original, and how much is left of what it gains over the untouched input.
+    """
+    yardstick, collapsed = context.audit.yardstick, context.audit.options['verdict']['over_forgotten']['collapsed']
+    result = {}
+    for name in context.usable('retain'):
+        by, scores = by_network(context, name, ['original', 'unlearned']), means(context, name)
+        gain, left = (yardstick.gain(scores[column], scores[IDENTITY]) for column in ('original', 'unlearned'))
+        kept = left / gain if has_skill(scores['original'], scores[IDENTITY], yardstick) else None
+        ends = (by['original'], by['unlearned']) if yardstick.higher else (by['unlearned'], by['original'])
+        result[name] = {'loss': interval(paired_difference(*ends)), 'kept': kept,
+                        'collapsed': kept is not None and 1 - kept > collapsed}
+    return result
+
+
+def interval(found: Interval) -> dict[str, float | None]:
+    """An Interval as audit.json holds it."""
+    return {key: None if value is None else round(value, 5) for key, value in found._asdict().items()}

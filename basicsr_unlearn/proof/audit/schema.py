@@ -1,0 +1,85 @@
+"""audit.json as it is read back: what must be there, and what earlier versions called otherwise."""
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from basicsr_unlearn.errors import DataError
+from basicsr_unlearn.proof.audit.plan import FORMER_LEVELS
+
+SCHEMA = 2  # what is written, and the newest that is understood
+
+# What a comparison reads. A type or a shape for each key; `!` for a key that must be there, `*` for any key, `#` for
+# any step. Null stands for a number or a named key that is absent.
+VALUE = {'value': float}
+RESULTS = {
+    'scores': {'mean': {'*': {'*': {'*': VALUE}}}},
+    'forgetting': {'*': {'gap': VALUE}},
+    'keeping': {'*': {'loss': VALUE}},
+    'relearning': {'gap': {'#': float}, 'largest_gap': float},
+    'recovery': {'ways': {'*': {'largest_gap': float}}},
+    'membership': {'attacks': {'*': {'auc': {'*': VALUE}, 'difference': {'*': {'value!': float}}}}},
+    'weights': {'*': {'changed': float}},
+    'cost': {'share': {'*': float}},
+}
+AUDIT = {
+    'name!': str, 'quick!': bool, 'options': {'verdict': {}}, 'networks!': {'*': {'sha256!': str}},
+    'datasets!': {'*': {'role!': str, 'sha256': str}},
+    'verdict!': {'outcome!': str, 'required!': str, 'passed!': bool, 'metric': {'key!': str, 'unit!': str},
+                 'levels!': {'*': {'state!': str}}},
+    'measurements!': {'*': {}, **{name: {'result': shape} for name, shape in RESULTS.items()}},
+}
+LARGEST = 1e9  # of a number
+
+
+def read_audit_file(file: str) -> dict:
+    """What an audit.json holds.
+
+    Raises:
+        DataError: the file cannot be read, is no JSON, is no audit, or was written by a newer version. In one of
+            schema 1 levels get the names that they have now.
+    """
+    try:
+        audit = json.loads(Path(file).read_text(encoding='utf-8'))
+    except FileNotFoundError as error:
+        raise DataError(f'{file} does not exist: name an audit.json that basicsr-unlearn audit has written.') from error
+    except OSError as error:
+        raise DataError(f'{file} cannot be read, {error.strerror}: name an audit.json that basicsr-unlearn audit has '
+                        'written.') from error
+    except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, or nested beyond any audit
+        raise DataError(f'{file} is no JSON, so no audit: name an audit.json that basicsr-unlearn audit has '
+                        'written.') from error
+    schema = audit.get('schema') if isinstance(audit, dict) else None
+    if isinstance(schema, int) and schema > SCHEMA:
+        raise DataError(f'{file} has schema {schema} but schema {SCHEMA} is the newest known here: update '
+                        'basicsr_unlearn.')
+    if schema not in (1, SCHEMA) or not fits(audit, AUDIT):
+        raise DataError(f'{file} is JSON but no audit: name an audit.json that basicsr-unlearn audit has written.')
+    return _renamed(audit) if schema == 1 else audit
+
+
+def fits(content: Any, shape: Any) -> bool:
+    """Whether what JSON held has a shape as AUDIT; keys that it does not name may hold anything."""
+    if not isinstance(shape, Mapping):
+        if shape is float:
+            return isinstance(content, (int, float)) and not isinstance(content, bool) and abs(content) < LARGEST
+        return isinstance(content, shape) and (shape is not str or content.isprintable())
+    if not isinstance(content, Mapping) or any(content.get(key[:-1]) is None for key in shape if key.endswith('!')):
+        return False
+    parts = {key.rstrip('!'): part for key, part in shape.items()}
+    for key, value in content.items():
+        if '#' in parts and not key.isdecimal() or '*' in parts and not key.isprintable():
+            return False
+        part = parts.get(key, parts.get('*', parts.get('#')))
+        absent = value is None and (key in parts or part is float)
+        if part is not None and not absent and not fits(value, part):
+            return False
+    return True
+
+
+def _renamed(audit: dict) -> dict:
+    """An audit of schema 1 with the levels' names of today."""
+    verdict = audit['verdict']
+    return {**audit, 'verdict': {
+        **verdict, 'levels': {FORMER_LEVELS.get(name, name): level for name, level in verdict['levels'].items()},
+        **{key: FORMER_LEVELS.get(verdict[key], verdict[key]) for key in ('outcome', 'required')}}}

@@ -1,0 +1,290 @@
+"""What a benchmark file asks for: its grammar, the option file of every run, and what has to be measured."""
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from basicsr_unlearn.core.judgement import Yardstick
+from basicsr_unlearn.engine.networks import load_network
+from basicsr_unlearn.engine.preflight import preflight
+from basicsr_unlearn.errors import OptionError, UnlearnError
+from basicsr_unlearn.methods.presets import expand_method
+from basicsr_unlearn.options.grammar import LIST, MAPPING, OPEN, TEXT, TEXTS, number, or_empty, whole
+from basicsr_unlearn.options.option_file import check_options, find_option_file, load_option_file
+from basicsr_unlearn.options.option_text import PLUGIN
+from basicsr_unlearn.options.validation_sets import measures
+from basicsr_unlearn.options.walker import check_dataset, check_section, short
+from basicsr_unlearn.proof.benchmark.records import given_record
+from basicsr_unlearn.version import __version__
+from basicsr_unlearn.zoo.checkpoint import resolve_checkpoint
+
+RESULTS = Path('results/benchmark')
+QUICK_IMAGES = 8  # of each test set
+TOP = {
+    'plugin': OPEN,
+    'name!': TEXT,
+    'base!': TEXT,           # an unlearning option file: network, original, training data settings, schedule
+    'data': MAPPING,         # in place of what its datasets.train says
+    'targets!': MAPPING,     # name of a test set -> TARGET
+    'methods!': LIST,        # names of presets, or METHOD
+    'seeds!': LIST,
+    'total_iter!': whole(),  # steps of a method that does not say its own
+    'test!': MAPPING,        # name -> data set; the one named as the target is its forget set
+    'relearn!': {'pairs!': whole(), 'patch': whole(), 'images': or_empty(whole()), 'steps!': LIST,
+                 'lr!': number(above=0)},
+    'retraining!': {'steps!': whole(), 'batch!': whole()},  # what a retrained network costs
+    'skill_margin': or_empty(number(at_least=0)),  # dB, see proof.judgement.Yardstick
+    'jobs': whole(),
+}
+TARGET = {'forget!': LIST, 'retain': LIST, 'retain_degradations': LIST,  # as in datasets.train; the latter where a
+          # method has no retain data, made from the forget pairs' clean images
+          'keep': TEXTS,     # names of the test sets that shall be kept; all others if left out
+          'relearn!': LIST,  # paired data sets whose pairs the skill is learned again from
+          'retrained': TEXTS}  # checkpoints, or records of this command as .json
+METHOD = {'method!': TEXT, 'label': TEXT, 'total_iter': whole(), 'train': MAPPING,
+          'data': MAPPING,   # in place of what datasets.train would be; `retain: ~` takes the retain data away
+          'targets': TEXTS}   # for these alone
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """A benchmark file, read and checked. `methods` are METHOD blocks by label; `base` are the base file's options."""
+    name: str
+    text: str
+    base: dict
+    targets: dict[str, dict]
+    methods: dict[str, dict]
+    seeds: list[int]
+    test: dict[str, dict]
+    relearn: dict
+    retraining: dict
+    yardstick: Yardstick
+    jobs: int
+    images: int | None
+    out: Path
+
+
+def read_benchmark(path: str, quick: bool = False) -> Benchmark:
+    """Read a benchmark file and its base file.
+
+    Args:
+        path: as given; `options/NAME.yml` is found in an installed package too.
+        quick: the first seed and QUICK_IMAGES images of each set alone, in a folder of their own.
+
+    Raises:
+        OptionError: an option is unknown, missing or out of range, or a file does not exist.
+    """
+    opt = load_option_file(path)
+    check_section(opt, TOP, '')
+    base = _read_base(opt['base'])
+    base['datasets']['train'] |= opt.get('data', {})
+    for name, block in opt['test'].items():
+        check_dataset(block, f'test.{name}')
+    for name, block in opt['targets'].items():
+        check_section(block, TARGET, f'targets.{name}')
+        _check_name(name, f'targets.{name}')
+        if name not in opt['test']:
+            raise OptionError(f'targets.{name} has no test set of its name: add test.{name}, on which forgetting is '
+                              'measured.')
+        for key in ('forget', 'relearn'):
+            if not block[key]:
+                raise OptionError(f'targets.{name}.{key} is an empty list: give at least one data set.')
+        for kept in block.get('keep') or ():
+            if kept not in opt['test'] or kept == name:
+                raise OptionError(f'targets.{name}.keep has {kept}, which is no other test set; use '
+                                  f'{", ".join(key for key in opt["test"] if key != name)}.')
+    if len(opt['test']) < 2:
+        raise OptionError('test has a single set: add one of what shall be kept.')
+    for key, values, low in (('seeds', opt['seeds'], 0), ('relearn.steps', opt['relearn']['steps'], 1)):
+        if not values or not all(whole(low).accepts(value) for value in values) or sorted(set(values)) != values:
+            raise OptionError(f'{key} is {short(values)}, not a list of whole numbers from {low}, each larger than the '
+                              'one before.')
+    name = f'{opt["name"]}_quick' if quick else opt['name']
+    _check_name(name, 'name')
+    return Benchmark(
+        name=name, text=find_option_file(path).read_text(encoding='utf-8'), base=base, targets=dict(opt['targets']),
+        methods=_methods(opt), seeds=opt['seeds'][:1] if quick else list(opt['seeds']), test=dict(opt['test']),
+        relearn=dict(opt['relearn']), retraining=dict(opt['retraining']),
+        yardstick=Yardstick(margin=opt.get('skill_margin')), jobs=opt.get('jobs', 1),
+        images=QUICK_IMAGES if quick else None, out=RESULTS / name)
+
+
+def _read_base(path: str) -> dict:
+    try:
+        find_option_file(path)
+    except OptionError:
+        raise OptionError(f'base {path} does not exist: name an unlearning option file.') from None
+    base = load_option_file(path)
+    try:
+        check_options(base, is_train=True)
+        if base['model_type'] != 'UnlearnModel':
+            raise OptionError('model_type is not UnlearnModel.')
+        measures(base)
+    except OptionError as error:
+        raise OptionError(f'base {path}: {error}') from error
+    return base
+
+
+def _methods(opt: Mapping) -> dict[str, dict]:
+    methods = {}
+    for index, entry in enumerate(opt['methods']):
+        block = {'method': entry} if isinstance(entry, str) else entry
+        check_section(block, METHOD, f'methods[{index}]')
+        label = block.get('label', block['method'])
+        _check_name(label, f'methods[{index}].label')
+        if label in methods:
+            raise OptionError(f"methods[{index}] is called '{label}' like another one: give it a label.")
+        for target in block.get('targets', ()):
+            if target not in opt['targets']:
+                raise OptionError(f'methods[{index}].targets has {target}, which is no target; use '
+                                  f'{", ".join(opt["targets"])}.')
+        methods[label] = {'total_iter': opt['total_iter'], **block}
+    if not methods:
+        raise OptionError('methods is an empty list: name at least one; basicsr-unlearn methods lists them.')
+    return methods
+
+
+def _check_name(name: str, where: str) -> None:
+    if not re.fullmatch(r'[\w.=-]+', str(name)):
+        raise OptionError(f"{where} is '{name}', which is part of file names: use letters, digits, _, -, . and =.")
+
+
+def methods_of(benchmark: Benchmark, target: str) -> list[str]:
+    """Labels of the methods that are for this target, in the order of the file."""
+    return [label for label, block in benchmark.methods.items() if target in block.get('targets', benchmark.targets)]
+
+
+def run_options(benchmark: Benchmark, target: str, label: str, seed: int) -> dict:
+    """The option file of one run, its method spelt out, without `name`.
+
+    Raises:
+        OptionError: there is no such method.
+    """
+    base, block, method = benchmark.base, benchmark.targets[target], benchmark.methods[label]
+    sources = ('forget', 'retain', 'retain_from', 'retain_degradations')
+    data = {key: value for key, value in base['datasets']['train'].items() if key not in sources}
+    data |= {key: block[key] for key in sources if block.get(key)} | method.get('data', {})
+    if data.get('retain'):
+        data.pop('retain_degradations', None)
+    elif data.get('retain_degradations'):
+        data['retain_from'] = 'forget_gt'
+    data = {key: value for key, value in data.items() if value is not None}
+    train = {'method': method['method'], **method.get('train', {}), 'total_iter': method['total_iter']}
+    train = expand_method({'train': train})['train']
+    train.setdefault('warmup_iter', base['train'].get('warmup_iter', -1))
+    if 'scheduler' not in train:
+        train['scheduler'] = dict(base['train']['scheduler'])
+        if len(train['scheduler'].get('periods', ())) == 1:
+            train['scheduler']['periods'] = [method['total_iter']]
+    return deepcopy({
+        'model_type': 'UnlearnModel', 'scale': base.get('scale', 1), 'num_gpu': base['num_gpu'],
+        'manual_seed': seed, 'datasets': {'train': data}, 'network_g': base['network_g'],
+        'path': {**base['path'], 'pretrain_network_retrained': None, 'resume_state': None}, 'train': train,
+        'logger': {'print_freq': 50, 'save_checkpoint_freq': method['total_iter'] + 1, 'use_tb_logger': False}})
+
+
+def jobs_of(benchmark: Benchmark, target: str) -> list[dict]:
+    """What has to be measured for a target: the original, the retrained networks, then all methods seed by seed.
+
+    A job is what `benchmark_cell.run_job` takes.
+
+    Raises:
+        CheckpointError: a checkpoint does not exist.
+    """
+    base = benchmark.base
+    original = base['path']['pretrain_network_g']
+    digest = _file_digest(original)
+
+    def job(file: str, key_of: list, record: dict, param_key: str | None = None, **source: Any) -> dict:
+        seeds = [record['seed']] if 'seed' in record else benchmark.seeds
+        measure = _measure(benchmark, target, seeds)
+        network = {'network_g': base['network_g'], 'num_gpu': base['num_gpu'], 'path': {'param_key_g': param_key}}
+        key = _digest([__version__, *key_of, network, measure])
+        return {'out': str(benchmark.out / file), 'record': {'key': key, 'target': target, **record},
+                'network': network, 'measure': measure, **source}
+
+    jobs = [job(f'references/{target}_original.json', [digest], {'kind': 'original'},
+                base['path'].get('param_key_g'), checkpoint=original)]
+    for index, path in enumerate(_checkpoints(benchmark.targets[target])):
+        jobs.append(job(f'references/{target}_retrained{index}.json', [_file_digest(path)],
+                        {'kind': 'retrained', 'checkpoint': path}, checkpoint=path))
+    for seed in benchmark.seeds:
+        for label in methods_of(benchmark, target):
+            opt = run_options(benchmark, target, label, seed)
+            run_key = _digest([__version__, opt, digest])
+            cell = f'{target}_{label}_seed{seed}'
+            run = {'option_file': str(benchmark.out / 'options' / f'{cell}.yml'),
+                   'options': {'plugin': PLUGIN, 'name': f'benchmark_{cell}_{run_key[:8]}', **opt}}
+            jobs.append(job(f'cells/{cell}.json', [run_key], {'kind': 'method', 'name': label, 'seed': seed}, run=run))
+    return jobs
+
+
+def _measure(benchmark: Benchmark, target: str, seeds: Sequence[int]) -> dict:
+    """How a network is judged, as `benchmark_cell.measurements` takes it; `seeds` are of relearning."""
+    base = benchmark.base
+    scale = base.get('scale', 1)
+    kept = benchmark.targets[target].get('keep') or [name for name in benchmark.test if name != target]
+    return json.loads(json.dumps({  # plain dicts and lists, as they are read back from a record
+        'forget': target, 'metric': measures(base)['psnr'], 'images': benchmark.images,
+        'test': {name: {**benchmark.test[name], 'name': name, 'scale': scale} for name in (target, *kept)},
+        'relearning': {'patch': base['datasets']['train'].get('gt_size') or 64, **benchmark.relearn, 'seeds': seeds,
+                       'blocks': [{'name': 'relearn', **block, 'scale': scale}
+                                  for block in benchmark.targets[target]['relearn']]}}))
+
+
+def _checkpoints(target: Mapping) -> list[str]:
+    return [path for path in target.get('retrained') or () if not path.endswith('.json')]
+
+
+def retrained_records(benchmark: Benchmark, target: str) -> list[dict]:
+    """Records of retrained networks that are given as .json. With few images they are left out, as theirs are of all.
+
+    Raises:
+        DataError: a file cannot be read, or was measured otherwise than this benchmark does.
+    """
+    given = [] if benchmark.images is not None else benchmark.targets[target].get('retrained') or ()
+    measure = _measure(benchmark, target, benchmark.seeds)
+    return [given_record(path, measure) for path in given if path.endswith('.json')]
+
+
+def check_selected(benchmark: Benchmark, targets: Sequence[str], methods: Sequence[str]) -> None:
+    """Check options, images and checkpoints of these cells, in seconds.
+
+    Raises:
+        OptionError, DataError, CheckpointError: the first thing that would keep a cell from running.
+    """
+    for target in targets:
+        chosen = [label for label in methods_of(benchmark, target) if label in methods]
+        if not chosen:
+            raise OptionError(f'Target {target} has none of the methods {", ".join(methods)}: name one of '
+                              f'{", ".join(methods_of(benchmark, target))}, or other targets.')
+        for label in chosen:
+            try:
+                check_options({'name': 'x', **run_options(benchmark, target, label, benchmark.seeds[0])}, is_train=True)
+            except OptionError as error:
+                raise OptionError(f'Method {label}, target {target}: {error}') from error
+        opt = run_options(benchmark, target, chosen[0], benchmark.seeds[0])
+        measure, size = _measure(benchmark, target, benchmark.seeds), opt['datasets']['train'].get('gt_size') or 64
+        opt['datasets']['train'] |= {'phase': 'train', 'scale': opt['scale']}
+        opt['datasets'] |= {f'val_{name}': {**block, 'phase': 'val'} for name, block in measure['test'].items()}
+        opt['datasets'] |= {f'val_{index}': {'gt_size': size, **block, 'phase': 'train'}  # patches are taken of them
+                            for index, block in enumerate(measure['relearning']['blocks'])}
+        try:
+            preflight({**opt, 'is_train': True})
+        except UnlearnError as error:
+            raise type(error)(f'Target {target}: {error}') from error
+        for path in _checkpoints(benchmark.targets[target]):
+            load_network({**opt, 'path': {'param_key_g': None}}, path)
+        retrained_records(benchmark, target)
+
+
+def _digest(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _file_digest(path: str) -> str:
+    return hashlib.sha256(Path(resolve_checkpoint(path)).read_bytes()).hexdigest()[:16]

@@ -1,0 +1,291 @@
+"""Records of a benchmark -> a leaderboard per forget target, all against the networks retrained without it."""
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import mean, stdev
+
+from basicsr_unlearn.core.judgement import PSNR, Yardstick, gap_to, has_skill, is_reference, listed
+
+SCORE = ('|forget gap| + mean over the other tasks of the loss (0 where a task has gained) + relearn gap, in dB; '
+         'methods are sorted by it, lower is better (our choice)')
+OVERVIEW = ('Of each target: forget gap / largest loss on another task / relearn gap, means over its seeds. The score '
+            'is |forget gap| + mean loss on the other tasks (0 where one has gained) + relearn gap, in the mean of the '
+            'targets, ± standard deviation over the seeds that all targets have.')
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What forgetting is held against: the range of a score in dB and, of retrained networks, the best curve.
+
+    `relearn` has, by seed and step, the PSNR of the retrained network that is best at that step in the mean over seeds;
+    None without a retrained network.
+    """
+    low: float
+    high: float
+    networks: int
+    relearn: dict[str, dict[str, float]] | None
+
+
+def mean_psnr(record: Mapping, test_set: str, kind: str = 'scores') -> float:
+    """Mean over the images of a test set, in dB; `kind` identity for the untouched input."""
+    return mean(record[kind][test_set].values())
+
+
+def reference_of(target: str, original: Mapping, retrained: Sequence[Mapping]) -> Reference:
+    """The range of the retrained networks, or the identity baseline as a point where there is none."""
+    if not retrained:
+        identity = mean_psnr(original, target, 'identity')
+        return Reference(identity, identity, 0, None)
+    values = [mean_psnr(record, target) for record in retrained]
+    curves = [record['relearn'] for record in retrained]
+    best = {step: max(curves, key=lambda curve: mean(by_step[step] for by_step in curve.values()))
+            for step in next(iter(curves[0].values()))}
+    return Reference(min(values), max(values), len(values),
+                     {seed: {step: curve[seed][step] for step, curve in best.items()} for seed in curves[0]})
+
+
+def nothing_to_forget(target: str, original: Mapping, yardstick: Yardstick = PSNR) -> str | None:
+    """Why forgetting a target cannot be judged, as a clause; None if it can."""
+    score, identity = mean_psnr(original, target), mean_psnr(original, target, 'identity')
+    if has_skill(score, identity, yardstick):
+        return None
+    return (f'by PSNR there is nothing to forget, as the original has {yardstick.shown(score)} on test.{target}, the '
+            f'untouched input {yardstick.shown(identity)}, and it would have to be better by '
+            f'{yardstick.shown(yardstick.skill_margin)}')
+
+
+def no_references(target: str, original: Mapping, retrained: Sequence[Mapping], yardstick: Yardstick = PSNR
+                  ) -> list[int]:
+    """Which of the retrained networks restore the target about as well as the original."""
+    return [index for index, record in enumerate(retrained)
+            if not is_reference(mean_psnr(record, target), mean_psnr(original, target), yardstick)]
+
+
+def judge(record: Mapping, target: str, original: Mapping, reference: Reference) -> dict:
+    """The numbers of one network, all in dB: forget_psnr, forget_gap, retain_loss by task, lead.
+
+    lead is, by step of relearning, that over the best retrained network under equal seeds; empty without one.
+    """
+    psnr = mean_psnr(record, target)
+    gap = gap_to(psnr, (reference.low, reference.high))
+    losses = {task: mean_psnr(original, task) - mean_psnr(record, task)
+              for task in original['scores'] if task != target}
+    curves = record['relearn']
+    lead = {} if reference.relearn is None else {
+        step: mean(curves[seed][step] - reference.relearn[seed][step] for seed in curves)
+        for step in next(iter(curves.values()))}
+    return {'forget_psnr': psnr, 'forget_gap': gap, 'retain_loss': losses, 'lead': lead}
+
+
+def target_board(target: str, original: Mapping, retrained: Sequence[Mapping], cells: Sequence[Mapping],
+                 retraining_samples: int, yardstick: Yardstick = PSNR) -> dict:
+    """The leaderboard of one forget target.
+
+    Args:
+        target: name of its test set.
+        original, retrained, cells: records as `benchmark_cell.run_job` writes them; a cell with `error` has failed.
+        retraining_samples: how many patches a retrained network is trained on, for the share of retraining.
+        yardstick: PSNR with the margin by which an original has a skill, and a retrained network lacks it.
+
+    Returns:
+        `judged`, false where the original has nothing to forget, with the `reason` as a sentence and no rows; `notes`,
+        a sentence on networks that are no reference and left out; `reference`; `rows`, the original, the retrained
+        networks as one row, then the methods by score, numbers as (mean, spread); `failures`, one sentence each. The
+        spread is the standard deviation over seeds, None of one.
+        `relearn_gap` is the largest mean lead, 0 if there is none; without a retrained network it is None, and no part
+        of the score.
+    """
+    about = {'target': target, 'identity': {task: mean_psnr(original, task, 'identity') for task in original['scores']},
+             'original': {task: mean_psnr(original, task) for task in original['scores']},
+             'images': len(original['scores'][target])}
+    reason = nothing_to_forget(target, original, yardstick)
+    if reason:
+        return {**about, 'judged': False, 'reason': f'Cannot be judged: {reason}.', 'reference': None, 'rows': [],
+                'notes': [], 'failures': []}
+    wrong = no_references(target, original, retrained, yardstick)
+    notes = _no_reference_note(target, original, [(index, retrained[index]) for index in wrong])
+    retrained = [record for index, record in enumerate(retrained) if index not in wrong]
+    reference = reference_of(target, original, retrained)
+
+    def row(kind: str, name: str, records: Sequence[Mapping]) -> dict:
+        judged = [judge(record, target, original, reference) for record in records]
+
+        def over_seeds(key: str) -> dict:
+            return {part: _spread([values[key][part] for values in judged]) for part in judged[0][key]}
+
+        lead = over_seeds('lead')
+        largest = max(lead, key=lambda step: lead[step][0], default=None)
+        ahead = largest is not None and lead[largest][0] > 0
+        score = [abs(values['forget_gap']) + mean(max(loss, 0.0) for loss in values['retain_loss'].values())
+                 + (values['lead'][largest] if ahead else 0.0) for values in judged]
+        return {'kind': kind, 'name': name, 'networks': len(records),
+                'forget_psnr': _spread([values['forget_psnr'] for values in judged]),
+                'forget_gap': _spread([values['forget_gap'] for values in judged]),
+                'retain_loss': over_seeds('retain_loss'), 'lead': lead,
+                'relearn_gap': (None, None) if largest is None else lead[largest] if ahead else (0.0, None),
+                'score': _spread(score), 'scores': score}
+
+    rows = [row('original', 'original', [original])]
+    if retrained:
+        rows.append(row('retrained', f'retrained without {target}', retrained))
+    methods = []
+    done = [cell for cell in cells if 'error' not in cell]
+    for name in dict.fromkeys(cell['name'] for cell in done):
+        own = [cell for cell in done if cell['name'] == name]
+        runs = [cell['run'] for cell in own]
+        share = mean(run['steps'] * run['batch'] for run in runs) / retraining_samples
+        methods.append({**row('method', name, own), 'seeds': [cell['seed'] for cell in own], 'share': share,
+                        **{key: mean(run[key] for run in runs) for key in ('steps', 'seconds', 'memory_mb')}})
+    methods.sort(key=lambda entry: (entry['score'][0], entry['name']))
+    failures = [f'{cell["name"]}, seed {cell["seed"]}: {cell["error"]}' for cell in cells if 'error' in cell]
+    return {**about, 'judged': True, 'reason': None, 'notes': notes,
+            'reference': {'low': reference.low, 'high': reference.high, 'networks': reference.networks,
+                          'relearn': reference.relearn}, 'rows': rows + methods, 'failures': failures}
+
+
+def _no_reference_note(target: str, original: Mapping, wrong: Sequence[tuple[int, Mapping]]) -> list[str]:
+    if not wrong:
+        return []
+    names = [record.get('checkpoint') or f'retrained network {index + 1}' for index, record in wrong]
+    scores = [f'{mean_psnr(record, target):.2f} dB' for _, record in wrong]
+    return [f'No reference, and left out: {listed([f"{name} ({score})" for name, score in zip(names, scores)])}. The '
+            f'original has {mean_psnr(original, target):.2f} dB on {target}, so what is not clearly worse cannot have '
+            'been trained without it.']
+
+
+def _spread(values: Sequence[float]) -> tuple[float, float | None]:
+    return mean(values), stdev(values) if len(values) > 1 else None
+
+
+def overview(boards: Mapping[str, Mapping]) -> list[dict]:
+    """The methods that every target's leaderboard has, by their mean score over the targets.
+
+    Returns:
+        `name`; `seeds`, those that all targets have; `score`, mean and spread over these; `targets`: target -> forget
+        gap, the largest loss on another task and relearn gap (None without a retrained network), means over the seeds
+        in dB.
+    """
+    boards = {target: board for target, board in boards.items() if board['judged']}
+    by_target = [{row['name']: row for row in board['rows'] if row['kind'] == 'method'} for board in boards.values()]
+    found = []
+    for name in by_target[0]:
+        rows = [rows[name] for rows in by_target if name in rows]
+        seeds = [seed for seed in rows[0]['seeds'] if all(seed in row['seeds'] for row in rows)]
+        if len(rows) == len(boards) and seeds:
+            scores = [mean(row['scores'][row['seeds'].index(seed)] for row in rows) for seed in seeds]
+            found.append({'name': name, 'seeds': seeds, 'score': _spread(scores), 'targets': {
+                target: (row['forget_gap'][0], max(loss for loss, _ in row['retain_loss'].values()),
+                         row['relearn_gap'][0]) for target, row in zip(boards, rows)}})
+    return sorted(found, key=lambda entry: (entry['score'][0], entry['name']))
+
+
+def overview_cells(boards: Mapping[str, Mapping]) -> list[list[str]]:
+    """The overview as it is shown, the heading first; nothing where fewer than two targets can be judged."""
+    boards = {target: board for target, board in boards.items() if board['judged']}
+    if len(boards) < 2:
+        return []
+    lines = [['#', 'method', *(f'forget {target}, dB' for target in boards), 'score, dB', 'seeds']]
+    for rank, entry in enumerate(overview(boards), start=1):
+        lines.append([str(rank), entry['name'], *(
+            ' / '.join(_shown((number, None), form) for number, form in zip(numbers, ('+.2f', '+.2f', '.2f')))
+            for numbers in entry['targets'].values()), _shown(entry['score'], '.2f'), str(len(entry['seeds']))])
+    return lines
+
+
+def caption(board: Mapping) -> str:
+    """What the numbers of a leaderboard are held against, in words."""
+    target, reference = board['target'], board['reference']
+    seeds = max((row['networks'] for row in board['rows'] if row['kind'] == 'method'), default=0)
+    spread = f', mean ± standard deviation over up to {seeds} seeds' if seeds > 1 else ', of one seed'
+    if not reference['networks']:
+        against = (f'no retrained network is given, so the forget gap is the distance from the identity baseline '
+                   f'({reference["low"]:.2f} dB), and there is no relearn gap')
+    elif reference['networks'] == 1:
+        against = (f'the forget gap is the distance from the one retrained network ({reference["low"]:.2f} dB), a '
+                   'point where several seeds would give a range')
+    else:
+        against = (f'the forget gap is the distance outside the range of {reference["networks"]} retrained networks '
+                   f'({reference["low"]:.2f} to {reference["high"]:.2f} dB)')
+    return (f'PSNR in dB on {board["images"]} images{spread}; {against}. Above 0 something is left of the skill, below '
+            f'0 is over-forgetting. The untouched input of {target} has {board["identity"][target]:.2f} dB, the '
+            f'original {board["original"][target]:.2f} dB.')
+
+
+def measured(summary: Mapping) -> list[tuple[str, str]]:
+    """What each number is, in words; `summary` is what leaderboard.json holds."""
+    relearn, retraining = summary['relearn'], summary['retraining']
+    steps = ', '.join(map(str, relearn['steps']))
+    return [
+        ('score', SCORE),
+        ('forget gap', 'how far the PSNR on the forget test set lies outside the range of the retrained networks'),
+        ('loss', 'PSNR of the original less that of the unlearned network, on the other tasks'),
+        ('lead, relearn gap', f'fine-tuning on {relearn["pairs"]} forget pairs (Adam, {relearn["lr"]:g}), the lead '
+                              f'over the best retrained network after {steps} steps, in the mean over seeds, and the '
+                              'largest; each seed has pairs and patches of its own, the same for every network'),
+        ('seeds', 'how many runs the means and spreads are of'),
+        ('time', 'processor time of unlearning, of one thread'),
+        ('retraining', f"steps, a proxy's with them, times batch, as a share of the {retraining['steps']:,} steps of "
+                       f'{retraining["batch"]} that retraining takes'),
+        ('memory', 'peak of the process while unlearning, or of the GPU'),
+    ]
+
+
+def columns(board: Mapping) -> list[tuple[str, str]]:
+    """Heading and unit of each column of the table, after rank and name."""
+    tasks = [task for task in board['original'] if task != board['target']]
+    steps = ' / '.join(board['rows'][0]['lead'])
+    lead = [(f'lead after {steps} steps', 'dB')] if steps else []
+    return [('forget PSNR', 'dB'), ('forget gap', 'dB'), *((f'{task} loss', 'dB') for task in tasks), *lead,
+            ('relearn gap', 'dB'), ('score', 'dB'), ('seeds', ''), ('time', 's'), ('retraining', '%'), ('memory', 'MB')]
+
+
+def cells_of(row: Mapping) -> list[str]:
+    """The row's numbers as they are shown, in the order of `columns`."""
+    shown = [_shown(row['forget_psnr'], '.2f'), _shown(row['forget_gap'], '+.2f'),
+             *(_shown(loss, '+.2f') for loss in row['retain_loss'].values()),
+             *([' / '.join(_shown((lead, None), '+.2f') for lead, _ in row['lead'].values())] if row['lead'] else []),
+             _shown(row['relearn_gap'], '.2f'), _shown(row['score'], '.2f')]
+    if row['kind'] != 'method':
+        return [*shown, '', '', '100' if row['kind'] == 'retrained' else '', '']
+    return [*shown, str(len(row['seeds'])), f'{row["seconds"]:.0f}', f'{100 * row["share"]:.2g}',
+            f'{row["memory_mb"]:.0f}']
+
+
+def _shown(number: tuple[float | None, float | None], form: str) -> str:
+    value, spread = number
+    if value is None:
+        return '–'
+    value = round(value, 2)
+    text = format(value, form) if value else '0.00'  # no sign
+    return text if spread is None else f'{text} ± {spread:.2f}'
+
+
+def ranked(rows: Sequence[Mapping]) -> list[tuple[str, Mapping]]:
+    """Rows with their rank: 1, 2 ... for the methods, none for the references."""
+    rank, numbered = 0, []
+    for row in rows:
+        rank += row['kind'] == 'method'
+        numbered.append((str(rank) if row['kind'] == 'method' else '', row))
+    return numbered
+
+
+def markdown(board: Mapping) -> str:
+    """The table of one target with its caption, aligned for a terminal too."""
+    if not board['judged']:
+        return board['reason']
+    head = ['#', 'method', *(', '.join(filter(None, column)) for column in columns(board))]
+    lines = [head, *([rank, row['name'], *cells_of(row)] for rank, row in ranked(board['rows']))]
+    failures = [f'\nDid not finish: {failure}' for failure in board['failures']]
+    return '\n'.join([' '.join([caption(board), *board['notes']]), '', *aligned(lines), *failures])
+
+
+def aligned(lines: Sequence[Sequence[str]]) -> list[str]:
+    """A Markdown table, heading first, its second column to the left and the others to the right."""
+    wide = [max(3, *(len(line[i]) for line in lines)) for i in range(len(lines[0]))]
+    text = [_line(line, wide) for line in lines]
+    text.insert(1, '|' + '|'.join(f' {"-" * (w - (i != 1))}{":" if i != 1 else ""} ' for i, w in enumerate(wide)) + '|')
+    return text
+
+
+def _line(cells: Sequence[str], wide: Sequence[int]) -> str:
+    padded = [cell.ljust(w) if i == 1 else cell.rjust(w) for i, (cell, w) in enumerate(zip(cells, wide))]
+    return f'| {" | ".join(padded)} |'

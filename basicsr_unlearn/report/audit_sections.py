@@ -1,0 +1,217 @@
+"""What each measurement of an audit found, as a section of audit.md."""
+from collections.abc import Callable, Mapping, Sequence
+
+from basicsr_unlearn.report.tables import ABSENT, interval, markdown_table, number, percent
+
+MOVED_LAYERS = 8
+STATES = {True: 'yes', False: 'no', None: ABSENT}
+
+
+def section(name: str, result: Mapping, audit: Mapping) -> str | None:
+    """Markdown below the heading of a measurement; None for one that is not known here."""
+    return SECTIONS[name](result, audit) if name in SECTIONS else None
+
+
+def title(name: str) -> str:
+    """The heading of a measurement."""
+    return name.replace('_', ' ').capitalize()
+
+
+def columns_of(mappings: Sequence[Mapping]) -> list[str]:
+    """The columns that any of the mappings has, in the order in which they first appear."""
+    return list(dict.fromkeys(column for mapping in mappings for column in mapping))
+
+
+def retrained_of(audit: Mapping) -> list[str]:
+    """The columns of the retrained networks."""
+    return [column for column in audit['networks'] if column.startswith('retrained')]
+
+
+def metric_of(audit: Mapping) -> Mapping:
+    """The metric that forgetting is judged by: `key`, `name`, `unit` and `better`."""
+    return audit['verdict']['metric']
+
+
+def in_unit(audit: Mapping) -> str:
+    """The metric's unit as it stands behind a noun, or nothing."""
+    return f' in {metric_of(audit)["unit"]}' if metric_of(audit)['unit'] else ''
+
+
+def digits_of(audit: Mapping) -> int:
+    """How many decimals scores of the metric are shown with."""
+    return 2 if metric_of(audit)['unit'] == 'dB' else 4
+
+
+def _scores(result: Mapping, audit: Mapping) -> str:
+    parts, means = [], result['mean']
+    counts = ', '.join(f'{name} {len(images)}' for name, images in result['images'].items())
+    parts.append(f'Means over the images ({counts}), in brackets the 95 % bootstrap interval over the photographs.')
+    head = [_with_role(name, audit) for name in means]
+    for metric, about in result['metrics'].items():
+        digits = 2 if about['unit'] == 'dB' else 4
+        rows = [[column, *(interval(means[name].get(column, {}).get(metric), digits) for name in means)]
+                for column in columns_of(list(means.values()))]
+        unit = f' in {about["unit"]}' if about['unit'] else ''
+        parts.append(f'**{metric}**{unit}, {about["better"]} is better\n\n' + markdown_table(['network', *head], rows))
+    return '\n\n'.join(parts)
+
+
+def _forgetting(result: Mapping, audit: Mapping) -> str:
+    rows, tests, distances, digits = [], [], [], digits_of(audit)
+    for name, found in result.items():
+        reference = found['reference'] or dict.fromkeys(('low', 'high', 'mean', 'deviation'))
+        rows.append([_with_role(name, audit), interval(found['gap'], digits, sign=True),
+                     ', '.join(found['against']) or ABSENT,
+                     *(number(reference[key], digits) for key in ('low', 'high', 'mean', 'deviation')),
+                     STATES[found['over_forgotten'] if found['judged'] else None]])
+        tests += [[name, column, number(test['statistic']), number(test['p'], 3)]
+                  for column, test in found['ks'].items()]
+        distances += [[name, column, *(number(by.get(other)) for other in retrained_of(audit))]
+                      for column, by in found['distance'].items() if by]
+    parts = [f'How far the mean {metric_of(audit)["name"]} of the unlearned network lies outside the range of what it '
+             f'is held against{in_unit(audit)}: 0 inside, above 0 something is left, below 0 it is forgotten further '
+             'than that.',
+             markdown_table(['data set', 'forget gap', 'against', 'lowest', 'highest', 'mean', 'deviation',
+                             'over-forgotten'], rows)]
+    unjudged = [f'- {name}: {found["reason"]}' for name, found in result.items() if not found['judged']]
+    if unjudged:
+        parts.append('\n'.join(unjudged))
+    if tests:
+        parts += ['Kolmogorov-Smirnov test of whether scores by photograph can come from one distribution: the '
+                  'unlearned network against each retrained one. A small p tells the two apart.',
+                  markdown_table(['data set', 'against', 'statistic', 'p'], tests, left=2)]
+    if distances:
+        head = ['data set', 'network', *(f'to {column}' for column in retrained_of(audit))]
+        parts += ['Mean absolute difference of the outputs in 8-bit levels.', markdown_table(head, distances, left=2)]
+    return '\n\n'.join(parts)
+
+
+def _keeping(result: Mapping, audit: Mapping) -> str:
+    rows = [[name, interval(found['loss'], digits_of(audit), sign=True), percent(found['kept']),
+             STATES[found['collapsed']]] for name, found in result.items()]
+    return (f'What the unlearned network lost of the original\'s {metric_of(audit)["name"]}{in_unit(audit)}, and how '
+            'much is left of what the original gains over the untouched input.\n\n'
+            + markdown_table(['data set', 'retain loss', 'gain kept', 'collapsed'], rows))
+
+
+def _membership(result: Mapping, audit: Mapping) -> str:
+    attacks = {name: found for name, found in result['attacks'].items() if found['state'] == 'measured'}
+    rates = columns_of([by for found in attacks.values() for by in found['tpr'].values()])
+    rows = []
+    for name, found in attacks.items():
+        for column, auc in found['auc'].items():
+            shares = found['tpr'].get(column, {})
+            rows.append([name, column, interval(auc), *(percent(shares.get(rate)) for rate in rates),
+                         interval(found['difference'].get(column), sign=True)])
+    parts = [f'Can images of {result["members"]}, which the original was trained on, be told from those of '
+             f'{result["unseen"]}, which no network has seen? AUC 0.50 is chance.']
+    if rows:
+        head = ['attack', 'network', 'AUC', *(f'TPR at {100 * float(rate):g} % FPR' for rate in rates),
+                'AUC of unlearned less this']
+        parts.append(markdown_table(head, rows, left=2))
+    parts.append('\n'.join(f'- {name}: {found["reading"]}. {found["text"]}' if name in attacks else
+                           f'- {name}: skipped. {found["reason"]}' for name, found in result['attacks'].items()))
+    return '\n\n'.join(parts)
+
+
+def _relearning(result: Mapping, audit: Mapping) -> str:
+    seeds = len(result['seeds'])
+    mean = f'mean over {seeds} seeds, in brackets their range' if seeds > 1 else 'of one seed'
+    return f'{_protocol(result, audit)}; {mean}. {_lead(result)}\n\n{_curves(result, audit)}'
+
+
+def _recovery(result: Mapping, audit: Mapping) -> str:
+    parts = ['Only a small part may change, all other weights stay as they are. '
+             f'{_protocol(result, audit)}. '
+             f'{_lead(result)}']
+    for way, found in result['ways'].items():
+        what = f'**{way.replace("_", " ")}**'
+        parts.append(f'{what}\n\n{_curves(found, audit)}' if found['state'] == 'measured' else
+                     f'{what}: skipped. {found["reason"]}')
+    return '\n\n'.join(parts)
+
+
+def _protocol(result: Mapping, audit: Mapping) -> str:
+    return (f'Fine-tuned on {result["pairs"]} pairs of {result["train"]} (Adam, learning rate {result["lr"]:g}, '
+            f'patches of {result["patch"]}), {metric_of(audit)["name"]}{in_unit(audit)} on {result["images"]} images '
+            f'of {result["test"]}')
+
+
+def _lead(result: Mapping) -> str:
+    return ('Lead: of the unlearned network over ' + (
+        'the best retrained one.' if result['against'] else 'its own start, as there is no retrained network.'))
+
+
+def _curves(found: Mapping, audit: Mapping) -> str:
+    curves, digits, unit = found['curves'], digits_of(audit), metric_of(audit)['unit']
+    rows = [[step, *(interval(curve.get(step), digits) for curve in curves.values()), number(lead, digits, sign=True)]
+            for step, lead in found['gap'].items()]
+    largest, mean = (f'{number(found[key], digits, sign=True)} {unit}'.strip() for key in ('largest_gap', 'area'))
+    return (markdown_table(['step', *curves, 'lead'], rows, left=0)
+            + f'\n\nLargest lead after the start: {largest}.'
+            + ('' if found['area'] is None else f' Mean lead over all steps: {mean}.'))
+
+
+def _representation(result: Mapping, audit: Mapping) -> str:
+    head = ['layer', *(f'CKA {pair}' for pair in result['cka']), *(f'gain of {column}' for column in result['gain'])]
+    rows = [[layer, *(number(by.get(layer)) for by in result['cka'].values()),
+             *(number(by.get(layer), sign=True) for by in result['gain'].values())] for layer in result['layers']]
+    return (f'On {result["images"]} images of {result["dataset"]}: how alike the features of two networks are (CKA, 1 '
+            'is equal), and the gain in dB when the mean features of the original are added back in one layer; a high '
+            'one says that the skill sleeps behind that layer.\n\n' + markdown_table(head, rows))
+
+
+def _robustness(result: Mapping, audit: Mapping) -> str:
+    rows = [[name, column, *(interval(found['columns'][column][key]) for key in ('clean', 'attacked', 'fall'))]
+            for name, found in result.items() for column in found['columns']]
+    attacks = '; '.join(f'{name}: {_words(found["attack"])}, {found["images"]} images'
+                        for name, found in result.items())
+    return (f'PSNR in dB when the input is moved to raise the error of the network ({attacks}).\n\n'
+            + markdown_table(['data set', 'network', 'clean', 'attacked', 'fall'], rows, left=2))
+
+
+def _words(attack: Mapping | str) -> str:
+    return attack if isinstance(attack, str) else ', '.join(f'{key} {value}' for key, value in attack.items())
+
+
+def _weights(result: Mapping, audit: Mapping) -> str:
+    head = ['weights', 'changed', 'distance', 'relative']
+    parts = ['Against the original: how many weights have another value, and the L2 norm of the difference, as it is '
+             'and relative to the norm before.',
+             markdown_table(['network', *head], [[column, *_moved(found)] for column, found in result.items()])]
+    layers = list(result.get('unlearned', {}).get('layers', {}).items())[:MOVED_LAYERS]
+    if layers:
+        parts.append('The layers of the unlearned network that moved most:\n\n'
+                     + markdown_table(['layer', *head], [[name, *_moved(found)] for name, found in layers]))
+    return '\n\n'.join(parts)
+
+
+def _moved(found: Mapping) -> list[str]:
+    return [count(found['weights']), percent(found['changed']), number(found['distance'], 3),
+            percent(found['relative'])]
+
+
+def _cost(result: Mapping, audit: Mapping) -> str:
+    retraining, share = result['retraining'] or {}, result['share'] or {}
+    rows = [[label, count(result[key]), count(retraining.get(key)), percent(share.get(key))]
+            for label, key in (('steps', 'steps'), ('patches seen', 'samples'))]
+    rows.append(['seconds', number(result['seconds'], 0), ABSENT, ABSENT])
+    rows.append(['peak memory, MB', number(result['memory_mb'], 0), ABSENT, ABSENT])
+    return (f'As {result["log"]} says.\n\n' if result['log'] else '') + markdown_table(
+        ['', 'unlearning', 'retraining', 'share'], rows)
+
+
+def count(value: int | None) -> str:
+    """A whole number with its thousands apart, `-` for None."""
+    return ABSENT if value is None else f'{value:,}'
+
+
+def _with_role(name: str, audit: Mapping) -> str:
+    return f'{name} ({audit["datasets"][name]["role"]})'
+
+
+SECTIONS: dict[str, Callable[[Mapping, Mapping], str]] = {
+    'scores': _scores, 'forgetting': _forgetting, 'keeping': _keeping, 'membership': _membership,
+    'relearning': _relearning, 'recovery': _recovery, 'representation': _representation, 'robustness': _robustness,
+    'weights': _weights, 'cost': _cost,
+}

@@ -1,0 +1,101 @@
+import math
+
+import numpy as np
+import pytest
+
+from basicsr_unlearn.proof.attackers.statistics import (
+    area_between,
+    bootstrap,
+    kolmogorov_smirnov,
+    paired_difference,
+    spread,
+)
+
+
+def test_interval_of_equal_values_and_of_a_single_one():
+    assert bootstrap(np.mean, [3.0] * 5) == (3, 3, 3)
+    assert bootstrap(np.mean, [3.0]) == (3, None, None)
+    assert bootstrap(lambda a, b: a.mean() - b.mean(), [3.0, 4.0], [1.0]) == (2.5, None, None)
+
+
+def test_bounds_of_two_values():
+    # of the four equally likely resamples two have the mean 0.5: the 25 % and 75 % quantiles are known
+    assert bootstrap(np.mean, [0.0, 1.0]) == (0.5, 0, 1)
+    assert bootstrap(np.mean, [0.0, 1.0], level=0.4) == (0.5, 0.5, 0.5)
+
+
+def test_coverage_on_normal_samples():
+    rng = np.random.default_rng(0)
+    covered = 0
+    for trial in range(200):
+        _, low, high = bootstrap(np.mean, rng.normal(7, 2, 40), resamples=200, seed=trial)
+        covered += low <= 7 <= high
+    # 95 %, less about 1.5 % that the percentile interval of 40 values lacks; three standard errors are 5 %
+    assert 0.885 <= covered / 200 <= 0.985
+
+
+def test_width_falls_with_the_number_of_images():
+    rng = np.random.default_rng(0)
+    few, many = (bootstrap(np.mean, rng.normal(size=count)) for count in (50, 800))
+    assert (few.high - few.low) / (many.high - many.low) == pytest.approx(4, rel=0.35)
+
+
+def test_same_seed_same_interval():
+    values = np.random.default_rng(0).normal(size=30)
+    state = np.random.get_state()[1].copy()
+    assert bootstrap(np.median, values, seed=1) == bootstrap(np.median, values, seed=1)
+    assert bootstrap(np.mean, values, seed=1) != bootstrap(np.mean, values, seed=2)
+    assert (np.random.get_state()[1] == state).all()
+
+
+def test_pairing_removes_what_images_have_in_common():
+    first = np.random.default_rng(0).normal(25, 5, 20)
+    assert paired_difference(first + 0.25, first) == pytest.approx((0.25, 0.25, 0.25))
+    unpaired = bootstrap(lambda a, b: a.mean() - b.mean(), first + 0.25, first)
+    assert unpaired.high - unpaired.low > 2
+    with pytest.raises(ValueError, match='of 20 images cannot be paired with those of 19'):
+        paired_difference(first, first[1:])
+
+
+def test_kolmogorov_smirnov():
+    # disjoint: of the 252 ways to choose 5 of 10 ranks, two are as far apart
+    assert kolmogorov_smirnov([1, 2, 3, 4, 5], [6, 7, 8, 9, 10]) == pytest.approx((1, 2 / math.comb(10, 5)))
+    assert kolmogorov_smirnov([1, 2, 3], [3, 2, 1]) == (0, 1)
+    assert kolmogorov_smirnov([1, 2, 3, 4], [3, 4, 5, 6]).statistic == 0.5
+
+
+def test_spread():
+    assert spread([1, 2, 3]) == (1, 3, 2, 1)
+    assert spread([2]) == (2, 2, 2, None)
+
+
+def test_area_between_straight_lines():
+    zero = {0: 0, 2: 0, 4: 0}
+    assert area_between({0: 0, 2: 2, 4: 4}, zero, 'linear') == 2
+    assert area_between(zero, {0: 1, 2: 1, 4: 1}, 'linear') == -1
+    assert area_between({0: -2, 2: 0, 4: 2}, zero, 'linear') == 0  # they cross in the middle
+    # 0, 1, 3, 7 steps lie at 0, 1, 2, 3: a line on the axis of logarithms
+    assert area_between({0: 0, 1: 1, 3: 2, 7: 3}, {step: 0 for step in (7, 3, 1, 0)}, 'log') == 1.5
+
+
+def test_an_early_lead_weighs_more_on_the_axis_of_logarithms():
+    flat = {step: 0.0 for step in (0, 10, 100, 200)}
+    early = {**flat, 10: 3.0}
+    # a triangle of height 3 either way, once over half of 100 of 200 steps and once over most of the axis
+    assert area_between(early, flat, 'linear') == pytest.approx(3 * 100 / 2 / 200)
+    assert area_between(early, flat) == pytest.approx(3 * math.log2(101) / 2 / math.log2(201))
+
+
+@pytest.mark.parametrize('call, message', [
+    (lambda: bootstrap(np.mean, []), 'no value'),
+    (lambda: bootstrap(np.mean, [1, math.inf]), 'position 1 is inf'),
+    (lambda: bootstrap(np.mean, [1, 2], level=95), 'level: expected a number between 0 and 1 but got 95'),
+    (lambda: bootstrap(np.mean, [1, 2], resamples=0), 'resamples'),
+    (lambda: spread([[1, 2]]), r'shape \(1, 2\)'),
+    (lambda: area_between({0: 1}, {0: 2}), 'two steps'),
+    (lambda: area_between({0: 1, 5: 1}, {0: 1, 6: 1}), r'different steps, \[0, 5\] and \[0, 6\]'),
+    (lambda: area_between({0: 1, 5: 1}, {0: 1, 5: 1}, 'logarithm'), "nearest valid one is 'log'"),
+])
+def test_what_no_statistic_can_take_in(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
