@@ -15,11 +15,12 @@ if __name__ == '__main__' and not __package__:
     sys.path[:] = [str(folder.parent), *(p for p in sys.path if not p or Path(p).resolve() != folder)]
 
 from basicsr_unlearn.engine.entry import run  # noqa: E402
+from basicsr_unlearn.report.test_end import testing_shown  # noqa: E402
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run with BasicSR's flags, by default those of the process; exit codes as in train.py."""
-    return run('test', argv)
+    return run('test', argv, shown=testing_shown)
 
 
 if __name__ == '__main__':

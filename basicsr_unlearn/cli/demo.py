@@ -23,7 +23,7 @@ from basicsr_unlearn.proof.run_record import judged, yardstick_of_record
 from basicsr_unlearn.proof.run_verdict import Relearning
 from basicsr_unlearn.report.demo_page import beside_section, relearning_section
 from basicsr_unlearn.report.drawing import duration
-from basicsr_unlearn.report.run_end import FinishedRun
+from basicsr_unlearn.report.run_end import FinishedRun, finish
 from basicsr_unlearn.report.run_report import write_report
 from basicsr_unlearn.report.score_table import score_table
 
@@ -56,7 +56,8 @@ def _main(argv: list[str] | None) -> int:
         check_options(opt, True)
     for file, opt in zip(files, options):
         # beside an experiment that a person has made with the same file
-        code = run('train', ['-opt', file, '--force_yml', f'name=demo_{opt["name"]}'], end=runs.append)
+        code = run('train', ['-opt', file, '--force_yml', f'name=demo_{opt["name"]}'],
+                   end=lambda *what: runs.append(finish(*what)))
         if code:
             return code
 

@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from copy import deepcopy
 from types import SimpleNamespace
 from typing import Any, NoReturn
@@ -26,21 +26,32 @@ from basicsr_unlearn.errors import OptionError, UnlearnError, from_torch
 from basicsr_unlearn.models.unlearn_model import UnlearnModel
 from basicsr_unlearn.options.option_file import check_options, find_option_file
 from basicsr_unlearn.options.overrides import named_method, read_options
-from basicsr_unlearn.report.run_end import FinishedRun, finish, told
-from basicsr_unlearn.report.test_table import testing_shown
 
 BAD_INPUT, INTERRUPTED = 2, 130
 RESUME = '--auto_resume goes on from the last saved state.'
 FOLDER_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
 
 
-def run(command: str, argv: list[str] | None, end: Callable[[FinishedRun], None] = lambda run: print(told(run))) -> int:
-    """Run BasicSR's `train` or `test` pipeline with the flags `argv` (default: of the process); the exit code.
+End = Callable[[UnlearnModel, str, str | None, float], None]
 
-    `end` is called with an unlearning run that came to its end, in the first process; by default it prints the verdict.
+
+def run(command: str, argv: list[str] | None, shown: Callable[[str], AbstractContextManager] = nullcontext,
+        end: End = lambda *_: None) -> int:
+    """Run BasicSR's `train` or `test` pipeline.
+
+    Args:
+        command: one of the two.
+        argv: its flags, by default those of the process.
+        shown: what a person sees of a test: a context around it, made with the option file's path.
+        end: called with an unlearning run that came to its end, in the first process and with the run's folder still
+            locked: the model after its last validation, the option file as it was given, the preset that it names
+            (None where it spells the parts out), and how many seconds the run took.
+
+    Returns:
+        The exit code, see `guarded`.
     """
     argv = sys.argv[1:] if argv is None else list(argv)
-    return guarded(lambda: _run(command, argv, end), RESUME if command == 'train' else '')
+    return guarded(lambda: _run(command, argv, shown, end), RESUME if command == 'train' else '')
 
 
 def guarded(call: Callable[[], int | None], after_stop: str = '') -> int:
@@ -124,12 +135,13 @@ def build_parser(command: str) -> Parser:
     return parser
 
 
-def _run(command: str, argv: list[str], end: Callable[[FinishedRun], None]) -> int:
+def _run(command: str, argv: list[str], shown: Callable[[str], AbstractContextManager], end: End) -> int:
     with ExitStack() as held:  # the run's folder, which `end` writes to as well
-        return _run_holding(held, command, argv, end)
+        return _run_holding(held, command, argv, shown, end)
 
 
-def _run_holding(held: ExitStack, command: str, argv: list[str], end: Callable[[FinishedRun], None]) -> int:
+def _run_holding(held: ExitStack, command: str, argv: list[str], shown: Callable[[str], AbstractContextManager],
+                 end: End) -> int:
     try:
         args = build_parser(command).parse_args(argv)
         given, args.opt = args.opt, str(find_option_file(args.opt))
@@ -145,7 +157,7 @@ def _run_holding(held: ExitStack, command: str, argv: list[str], end: Callable[[
     training, begin, built = command == 'train', time.perf_counter(), []
     with (watching() as watch, prepare_pipeline(use_gpu=opt.get('num_gpu') != 0), _parsing(pipeline, args, opt, held),
           watched(watch, opt.get('manual_seed') is not None) if training else nullcontext(),
-          _building(pipeline, built), training_shown() if training else testing_shown(args.opt),
+          _building(pipeline, built), training_shown() if training else shown(args.opt),
           _arguments([sys.argv[0], *argv])):
         try:
             getattr(pipeline, f'{command}_pipeline')(os.getcwd())
@@ -159,7 +171,7 @@ def _run_holding(held: ExitStack, command: str, argv: list[str], end: Callable[[
         torch.distributed.destroy_process_group()
     if training and not code and built[0].opt['rank'] == 0:
         if isinstance(built[0], UnlearnModel):
-            end(finish(built[0], given, named_method(args.opt, args.force_yml), time.perf_counter() - begin))
+            end(built[0], given, named_method(args.opt, args.force_yml), time.perf_counter() - begin)
         else:
             print(f'Network:  {short(os.path.join(built[0].opt["path"]["models"], "net_g_latest.pth"))}')
     return code
