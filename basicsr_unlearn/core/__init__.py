@@ -6,7 +6,8 @@ scanning and listed in `parts`.
 """
 from basicsr_unlearn.core import anchors, edits, masks  # noqa: E402, F401  fills the registries
 from basicsr_unlearn.core.ascent import BOUNDS, bounded_ascent, sample_loss
-from basicsr_unlearn.core.attacks import attack_settings, eval_mode, pgd
+from basicsr_unlearn.core.attacks import attack_settings, pgd
+from basicsr_unlearn.core.modes import eval_mode
 from basicsr_unlearn.core.parts import ANCHORS, EDITS, MASKS
 
 __all__ = ['ANCHORS', 'BOUNDS', 'EDITS', 'MASKS', 'attack_settings', 'bounded_ascent', 'eval_mode', 'pgd',

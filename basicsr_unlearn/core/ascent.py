@@ -1,13 +1,11 @@
 """Gradient ascent on the forget set, with bounds that say where it ends; one value per sample throughout."""
-import difflib
-import math
-import numbers
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from basicsr_unlearn.core.checks import check_choice, check_number
 
 Criterion = str | Callable[[Tensor, Tensor], Tensor]
 
@@ -28,26 +26,6 @@ BOUNDS = ('none', 'adaptive', 'identity', 'margin', 'npo', 'simnpo')
 NEEDS_REFERENCE = ('identity', 'npo')
 NEEDS_MARGIN = ('margin', 'simnpo')
 NEEDS_BETA = ('npo', 'simnpo')
-
-
-def check_choice(name: str, value: Any, choices: Iterable[str]) -> None:
-    """Raise ValueError, naming the nearest valid choice, unless `value` is one of `choices`."""
-    choices = list(choices)
-    if value not in choices:
-        nearest = difflib.get_close_matches(str(value), choices, n=1, cutoff=0.0)[0]
-        raise ValueError(f"{name}: '{value}' is not known, the nearest valid one is '{nearest}' "
-                         f"(valid: {', '.join(choices)}).")
-
-
-def check_number(name: str, value: Any, minimum: float = 0.0, exclusive: bool = False) -> None:
-    """Raise ValueError unless `value` is a finite number of at least (`exclusive`: above) `minimum`."""
-    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if not is_number or not math.isfinite(value):
-        text = f"the text '{value}'; in an option file write !!float {value}"
-        raise ValueError(f'{name}: expected a finite number but got {text if isinstance(value, str) else repr(value)}.')
-    if value < minimum or (exclusive and value == minimum):
-        limit = 'above' if exclusive else 'of at least'
-        raise ValueError(f'{name}: expected a number {limit} {minimum:g} but got {value}.')
 
 
 def check_criterion(criterion: Criterion) -> None:

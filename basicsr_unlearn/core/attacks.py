@@ -1,12 +1,11 @@
 """Adversarial inputs: where in a small ball around an image a network does worst."""
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from basicsr_unlearn.core.ascent import check_choice, check_number
+from basicsr_unlearn.core.checks import check_choice, check_number
 
 NORMS = ('linf', 'l2')
 # linf: our choice. l2: L2UL's (arXiv 2301.11578, released code), for 3x32x32 images.
@@ -162,19 +161,6 @@ class CarriedPerturbation(nn.Module):
         if f'{prefix}delta' in state_dict:  # a buffer takes only values of its own shape
             self.delta = torch.empty_like(state_dict[f'{prefix}delta'])
         super()._load_from_state_dict(state_dict, prefix, *args)
-
-
-@contextmanager
-def eval_mode(*nets: nn.Module) -> Iterator[None]:
-    """Networks in eval mode inside the block; afterwards each submodule is back in the mode that it had."""
-    modes = [(module, module.training) for net in nets for module in net.modules()]
-    for net in nets:
-        net.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
 
 
 def attack_settings(attack: Mapping[str, Any] | None = None) -> dict[str, Any]:

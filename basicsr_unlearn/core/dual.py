@@ -1,5 +1,5 @@
 """Unlearning under a constraint: the weight of the retain terms finds itself."""
-from basicsr_unlearn.core.ascent import check_number
+from basicsr_unlearn.core.checks import check_number
 
 
 class DualWeight:

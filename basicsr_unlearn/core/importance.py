@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from basicsr_unlearn.core.ascent import Criterion
-from basicsr_unlearn.core.attacks import eval_mode
+from basicsr_unlearn.core.modes import eval_mode
 from basicsr_unlearn.core.parts import Batches, gradients, live_parameters
 
 

@@ -2,8 +2,7 @@
 import torch
 from torch import Tensor, nn
 
-from basicsr_unlearn.core.ascent import check_number
-from basicsr_unlearn.core.attacks import eval_mode
+from basicsr_unlearn.core.modes import eval_mode
 from basicsr_unlearn.core.parts import live_parameters
 
 
@@ -37,10 +36,3 @@ def convolution_weights(net: nn.Module) -> dict[str, nn.Parameter]:
     convolutions = {f'{name}.weight' if name else 'weight' for name, module in net.named_modules()
                     if isinstance(module, nn.Conv2d)}
     return {name: p for name, p in live_parameters(net) if name in convolutions}
-
-
-def check_share(name: str, value: float) -> None:
-    """Raise ValueError unless `value` is a number above 0 and of at most 1."""
-    check_number(name, value, exclusive=True)
-    if value > 1:
-        raise ValueError(f'{name}: expected a share of at most 1 but got {value}.')

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from basicsr_unlearn.core.ascent import Criterion, sample_loss
-from basicsr_unlearn.core.attacks import eval_mode
 from basicsr_unlearn.core.images import degraded_as_output
+from basicsr_unlearn.core.modes import eval_mode
 from basicsr_unlearn.core.parts import Batches, gradients
 
 DEFAULT_FORGET_STEP = 0.15  # our choice: about what the tuned rates of the shipped NAFNet and PromptIR come to

@@ -11,10 +11,10 @@ from basicsr.archs import build_network
 from basicsr.utils import get_root_logger, imwrite, tensor2img
 from tqdm import tqdm
 
-from basicsr_unlearn.core.attacks import eval_mode
 from basicsr_unlearn.core.images import degraded_as_output
 from basicsr_unlearn.core.judgement import PSNR, Yardstick, false_references, has_skill, references, yardstick_of
 from basicsr_unlearn.core.memory import enough_memory
+from basicsr_unlearn.core.modes import eval_mode
 from basicsr_unlearn.core.tiling import DEFAULT_OVERLAP, restore_in_tiles
 from basicsr_unlearn.errors import TrainingError
 from basicsr_unlearn.metrics.image_scores import image_scores

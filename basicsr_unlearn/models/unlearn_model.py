@@ -10,10 +10,10 @@ from basicsr.models.sr_model import SRModel
 from basicsr.utils.registry import MODEL_REGISTRY
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from basicsr_unlearn.core.attacks import eval_mode
 from basicsr_unlearn.core.dual import DualWeight
 from basicsr_unlearn.core.gradients import gradient_cosine, reconcile
 from basicsr_unlearn.core.images import batch_psnr, degraded_as_output
+from basicsr_unlearn.core.modes import eval_mode
 from basicsr_unlearn.core.parts import live_parameters
 from basicsr_unlearn.core.phases import check_phases, phase_terms
 from basicsr_unlearn.engine.compat import wrap_ddp

@@ -7,15 +7,8 @@ import torch
 from torch import nn
 
 import basicsr_unlearn.core
-from basicsr_unlearn.core.ascent import (
-    BOUNDS,
-    DEFAULT_BETA,
-    bounded_ascent,
-    check_choice,
-    check_number,
-    reduce_samples,
-    sample_loss,
-)
+from basicsr_unlearn.core.ascent import BOUNDS, DEFAULT_BETA, bounded_ascent, reduce_samples, sample_loss
+from basicsr_unlearn.core.checks import check_choice, check_number
 from basicsr_unlearn.core.images import degraded_as_output
 
 PRED = torch.tensor([0.5, 0.25]).view(2, 1, 1, 1).expand(2, 3, 4, 4)

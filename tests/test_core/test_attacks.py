@@ -2,7 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from basicsr_unlearn.core.attacks import CarriedPerturbation, attack_settings, eval_mode, pgd
+from basicsr_unlearn.core.attacks import CarriedPerturbation, attack_settings, pgd
+from basicsr_unlearn.core.modes import eval_mode
 
 SHAPE = (3, 2, 4, 4)
 

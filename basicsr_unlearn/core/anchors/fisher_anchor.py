@@ -4,7 +4,7 @@ from abc import abstractmethod
 import torch
 from torch import Tensor, nn
 
-from basicsr_unlearn.core.ascent import check_choice, check_number
+from basicsr_unlearn.core.checks import check_choice, check_number
 from basicsr_unlearn.core.importance import fisher
 from basicsr_unlearn.core.parts import ANCHORS, Anchor, Evidence, live_parameters, registered_in
 

@@ -4,7 +4,8 @@ from copy import deepcopy
 import torch
 from torch import Tensor, nn
 
-from basicsr_unlearn.core.ascent import check_choice, check_number, sample_loss
+from basicsr_unlearn.core.ascent import sample_loss
+from basicsr_unlearn.core.checks import check_choice, check_number
 from basicsr_unlearn.core.parts import ANCHORS, Anchor, Batches, Evidence, live_parameters, registered_in
 from basicsr_unlearn.errors import OptionError
 

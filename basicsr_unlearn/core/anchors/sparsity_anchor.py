@@ -1,7 +1,7 @@
 """Keep few weights: what a sparse network cannot hold it forgets first."""
 from torch import Tensor, nn
 
-from basicsr_unlearn.core.ascent import check_choice, check_number
+from basicsr_unlearn.core.checks import check_choice, check_number
 from basicsr_unlearn.core.parts import ANCHORS, Anchor, Evidence, live_parameters, registered_in
 
 DECAYS = ('linear', 'none')

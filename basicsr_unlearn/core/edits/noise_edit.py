@@ -2,7 +2,7 @@
 import torch
 from torch import nn
 
-from basicsr_unlearn.core.ascent import check_number
+from basicsr_unlearn.core.checks import check_number
 from basicsr_unlearn.core.layers import convolution_weights
 from basicsr_unlearn.core.parts import EDITS, Edit, Evidence, live_parameters, registered_in
 

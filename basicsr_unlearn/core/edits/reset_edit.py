@@ -2,10 +2,10 @@
 import torch
 from torch import Tensor, nn
 
-from basicsr_unlearn.core.ascent import check_number
-from basicsr_unlearn.core.attacks import eval_mode
+from basicsr_unlearn.core.checks import check_number, check_share
 from basicsr_unlearn.core.importance import fisher, highest_share
-from basicsr_unlearn.core.layers import check_share, convolution_weights, layers_in_order
+from basicsr_unlearn.core.layers import convolution_weights, layers_in_order
+from basicsr_unlearn.core.modes import eval_mode
 from basicsr_unlearn.core.parts import (
     EDITS,
     Batches,

@@ -4,7 +4,8 @@ from copy import deepcopy
 import torch
 from torch import nn
 
-from basicsr_unlearn.core.ascent import check_number, sample_loss
+from basicsr_unlearn.core.ascent import sample_loss
+from basicsr_unlearn.core.checks import check_number
 from basicsr_unlearn.core.parts import EDITS, Edit, Evidence, live_parameters, registered_in
 
 

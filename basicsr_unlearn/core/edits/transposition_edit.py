@@ -4,7 +4,8 @@ from copy import deepcopy
 import torch
 from torch import Tensor, nn
 
-from basicsr_unlearn.core.layers import check_share, convolution_weights
+from basicsr_unlearn.core.checks import check_share
+from basicsr_unlearn.core.layers import convolution_weights
 from basicsr_unlearn.core.parts import EDITS, Edit, Evidence, registered_in
 
 

@@ -7,8 +7,10 @@ from basicsr.utils.registry import LOSS_REGISTRY
 from torch import Tensor, nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 
-from basicsr_unlearn.core.ascent import Criterion, check_choice, check_criterion, check_number, sample_loss
-from basicsr_unlearn.core.attacks import CarriedPerturbation, attack_settings, eval_mode, pgd
+from basicsr_unlearn.core.ascent import Criterion, check_criterion, sample_loss
+from basicsr_unlearn.core.attacks import CarriedPerturbation, attack_settings, pgd
+from basicsr_unlearn.core.checks import check_choice, check_number
+from basicsr_unlearn.core.modes import eval_mode
 
 
 def _check(settings: Mapping[str, Any], target: str) -> None:

@@ -3,7 +3,7 @@ from basicsr.utils.registry import LOSS_REGISTRY
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from basicsr_unlearn.core.ascent import check_number
+from basicsr_unlearn.core.checks import check_number
 
 
 def contrast_loss(logits: Tensor, labels: Tensor) -> Tensor:

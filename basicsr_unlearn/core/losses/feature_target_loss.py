@@ -6,10 +6,11 @@ from basicsr.utils.registry import LOSS_REGISTRY
 from torch import Tensor, nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 
-from basicsr_unlearn.core.ascent import check_choice, check_number, sample_loss
-from basicsr_unlearn.core.attacks import eval_mode
+from basicsr_unlearn.core.ascent import sample_loss
+from basicsr_unlearn.core.checks import check_choice, check_number
 from basicsr_unlearn.core.features import captured
 from basicsr_unlearn.core.losses.target_loss import gaussian_image
+from basicsr_unlearn.core.modes import eval_mode
 
 FEATURE_TARGETS = ('noise', 'direction')
 DEFAULT_STEERING = 2.0  # RMU in open-unlearning, its option file (20 in its code)

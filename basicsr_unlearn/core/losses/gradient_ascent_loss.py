@@ -6,12 +6,11 @@ from basicsr_unlearn.core.ascent import (
     Criterion,
     bounded_ascent,
     check_bound,
-    check_choice,
     check_criterion,
-    check_number,
     reduce_samples,
     sample_loss,
 )
+from basicsr_unlearn.core.checks import check_choice, check_number
 from basicsr_unlearn.core.images import degraded_as_output
 
 AWAY_FROM = ('gt', 'teacher')

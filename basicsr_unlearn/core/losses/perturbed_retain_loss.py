@@ -4,8 +4,9 @@ from basicsr.utils.registry import LOSS_REGISTRY
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from basicsr_unlearn.core.ascent import Criterion, check_choice, check_criterion, check_number, sample_loss
-from basicsr_unlearn.core.attacks import eval_mode
+from basicsr_unlearn.core.ascent import Criterion, check_criterion, sample_loss
+from basicsr_unlearn.core.checks import check_choice, check_number
+from basicsr_unlearn.core.modes import eval_mode
 
 LARGEST_GRAIN = 8  # pixels
 

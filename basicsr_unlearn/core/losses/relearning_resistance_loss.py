@@ -5,7 +5,8 @@ import torch
 from basicsr.utils.registry import LOSS_REGISTRY
 from torch import Tensor, nn
 
-from basicsr_unlearn.core.ascent import Criterion, check_criterion, check_number, sample_loss
+from basicsr_unlearn.core.ascent import Criterion, check_criterion, sample_loss
+from basicsr_unlearn.core.checks import check_number
 from basicsr_unlearn.core.images import degraded_as_output
 from basicsr_unlearn.core.relearning import BETAS
 

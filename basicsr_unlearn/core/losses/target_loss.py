@@ -3,16 +3,11 @@ import torch
 from basicsr.utils.registry import LOSS_REGISTRY
 from torch import Tensor, nn
 
-from basicsr_unlearn.core.ascent import (
-    Criterion,
-    check_choice,
-    check_criterion,
-    check_number,
-    reduce_samples,
-    sample_loss,
-)
-from basicsr_unlearn.core.attacks import DEFAULT_EPS, eval_mode, pgd
+from basicsr_unlearn.core.ascent import Criterion, check_criterion, reduce_samples, sample_loss
+from basicsr_unlearn.core.attacks import DEFAULT_EPS, pgd
+from basicsr_unlearn.core.checks import check_choice, check_number
 from basicsr_unlearn.core.images import degraded_as_output
+from basicsr_unlearn.core.modes import eval_mode
 
 TARGETS: dict[str, tuple[str, ...]] = {  # what each needs beside the ground truth
     'degraded': ('lq',),

@@ -2,9 +2,8 @@
 import torch
 from torch import Tensor
 
-from basicsr_unlearn.core.ascent import check_number
+from basicsr_unlearn.core.checks import check_number, check_share
 from basicsr_unlearn.core.importance import fisher, highest_share
-from basicsr_unlearn.core.layers import check_share
 from basicsr_unlearn.core.parts import MASKS, Evidence, Mask, registered_in
 
 DEFAULT_THRESHOLD = 1.0  # SFR-on's gamma

@@ -5,7 +5,7 @@ from fnmatch import fnmatchcase
 import torch
 from torch import Tensor, nn
 
-from basicsr_unlearn.core.ascent import check_choice
+from basicsr_unlearn.core.checks import check_choice
 from basicsr_unlearn.core.layers import layers_in_order
 from basicsr_unlearn.core.parts import MASKS, Evidence, Mask, live_parameters, registered_in
 from basicsr_unlearn.errors import OptionError

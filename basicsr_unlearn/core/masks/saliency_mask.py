@@ -1,9 +1,8 @@
 """Only the weights that the forget loss pulls at most may move."""
 from torch import Tensor
 
-from basicsr_unlearn.core.ascent import check_choice
+from basicsr_unlearn.core.checks import check_choice, check_share
 from basicsr_unlearn.core.importance import highest_share, saliency
-from basicsr_unlearn.core.layers import check_share
 from basicsr_unlearn.core.parts import MASKS, Evidence, Mask, registered_in
 
 

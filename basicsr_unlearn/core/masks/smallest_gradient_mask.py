@@ -2,8 +2,8 @@
 import torch
 from torch import Tensor
 
+from basicsr_unlearn.core.checks import check_share
 from basicsr_unlearn.core.edits.reset_edit import smallest_difference
-from basicsr_unlearn.core.layers import check_share
 from basicsr_unlearn.core.parts import MASKS, Evidence, Mask, live_parameters, registered_in
 
 

@@ -9,7 +9,7 @@ from copy import deepcopy
 import torch
 from torch import Tensor, nn
 
-from basicsr_unlearn.core.ascent import check_choice
+from basicsr_unlearn.core.checks import check_choice
 from basicsr_unlearn.core.masks.layer_mask import LastLayersMask, LayerMask
 from basicsr_unlearn.core.parts import Evidence
 from basicsr_unlearn.proof.attackers.relearning import Curve, Measure, relearning_curve

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from basicsr_unlearn.core.attacks import eval_mode
 from basicsr_unlearn.core.features import captured, named_stages
+from basicsr_unlearn.core.modes import eval_mode
 from basicsr_unlearn.proof.attackers.scores import Pairs, check_pairs, device_of, psnr_of_images
 
 ROWS = 4096  # positions compared in each layer, our choice

@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 from basicsr_unlearn.core.ascent import sample_loss
-from basicsr_unlearn.core.attacks import attack_settings, eval_mode, pgd
+from basicsr_unlearn.core.attacks import attack_settings, pgd
+from basicsr_unlearn.core.modes import eval_mode
 from basicsr_unlearn.proof.attackers.scores import Pairs, check_pairs, device_of, psnr_of
 
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from basicsr_unlearn.core.attacks import eval_mode
 from basicsr_unlearn.core.images import batch_psnr
+from basicsr_unlearn.core.modes import eval_mode
 from basicsr_unlearn.errors import DataError, TrainingError
 
 Pairs = Sequence[tuple[Tensor, Tensor]]  # degraded and clean image, (c, h, w) and (c, h * scale, w * scale), in [0, 1]

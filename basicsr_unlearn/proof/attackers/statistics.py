@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import ks_2samp
 
-from basicsr_unlearn.core.ascent import check_choice
+from basicsr_unlearn.core.checks import check_choice
 
 Values = Sequence[float] | np.ndarray
 

@@ -5,8 +5,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from basicsr_unlearn.core.attacks import eval_mode
 from basicsr_unlearn.core.judgement import Yardstick
+from basicsr_unlearn.core.modes import eval_mode
 from basicsr_unlearn.errors import DataError, OptionError
 from basicsr_unlearn.proof.attackers.recovery import recover
 from basicsr_unlearn.proof.attackers.relearning import Curve, mean_curve, relearning_curve
