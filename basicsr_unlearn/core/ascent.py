@@ -1,5 +1,6 @@
 """Gradient ascent on the forget set, with bounds that say where it ends; one value per sample throughout."""
 from collections.abc import Callable
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -7,7 +8,9 @@ from torch.nn import functional as F
 
 from basicsr_unlearn.core.checks import check_choice, check_number
 
-Criterion = str | Callable[[Tensor, Tensor], Tensor]
+Criterion = Literal['l1', 'l2', 'mse', 'charbonnier'] | Callable[[Tensor, Tensor], Tensor]
+Bound = Literal['none', 'adaptive', 'identity', 'margin', 'npo', 'simnpo']
+Reduction = Literal['mean', 'sum', 'none']
 
 CHARBONNIER_EPS = 1e-3  # our choice: a quarter of one grey level of 255
 # Our choice, for L1 on pixel values in [0, 1]. The push of npo on a sample is 2 sigmoid(-beta (l - l_ref)): 1 at the
@@ -22,7 +25,7 @@ CRITERIA: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     'mse': lambda pred, target: (pred - target).square(),
     'charbonnier': lambda pred, target: ((pred - target).square() + CHARBONNIER_EPS**2).sqrt(),
 }
-BOUNDS = ('none', 'adaptive', 'identity', 'margin', 'npo', 'simnpo')
+BOUNDS = get_args(Bound)
 NEEDS_REFERENCE = ('identity', 'npo')
 NEEDS_MARGIN = ('margin', 'simnpo')
 NEEDS_BETA = ('npo', 'simnpo')
@@ -146,5 +149,5 @@ def bounded_ascent(loss: Tensor, bound: str | None = 'none', reference: Tensor |
 
 def reduce_samples(values: Tensor, reduction: str) -> Tensor:
     """Reduce (b,) values as BasicSR's losses do: 'mean', 'sum' or 'none'."""
-    check_choice('reduction', reduction, ('mean', 'sum', 'none'))
+    check_choice('reduction', reduction, get_args(Reduction))
     return values if reduction == 'none' else getattr(torch, reduction)(values)

@@ -1,16 +1,30 @@
 """Adversarial inputs: where in a small ball around an image a network does worst."""
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 import torch
 from torch import Tensor, nn
 
 from basicsr_unlearn.core.checks import check_choice, check_number
+from basicsr_unlearn.core.hints import Count, Positive
 
 NORMS = ('linf', 'l2')
 # linf: our choice. l2: L2UL's (arXiv 2301.11578, released code), for 3x32x32 images.
 DEFAULT_EPS = {'linf': 4 / 255, 'l2': 2.0}
-ATTACK_KEYS = ('type', 'norm', 'eps', 'step_size', 'steps', 'random_start', 'network')
+
+
+class AttackOptions(TypedDict, total=False):
+    """What an attack may be told; `attack_settings` says more, and fills in what is left out."""
+    type: Literal['pgd', 'one_step', 'carried', 'none'] | None
+    norm: Literal['linf', 'l2'] | None
+    eps: Positive | None
+    step_size: Positive | None
+    steps: Count | None
+    random_start: bool | None
+    network: Literal['student', 'teacher'] | None
+
+
+ATTACK_KEYS = tuple(AttackOptions.__annotations__)
 
 
 def _sample_norm(x: Tensor) -> Tensor:

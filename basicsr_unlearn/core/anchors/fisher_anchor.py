@@ -1,10 +1,12 @@
 """Hold the weights that matter to what shall stay."""
 from abc import abstractmethod
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from basicsr_unlearn.core.checks import check_choice, check_number
+from basicsr_unlearn.core.hints import NotNegative
 from basicsr_unlearn.core.importance import fisher
 from basicsr_unlearn.core.parts import ANCHORS, Anchor, Evidence, live_parameters, registered_in
 
@@ -21,7 +23,7 @@ class QuadraticAnchor(Anchor):
         ValueError: an argument is out of range.
     """
 
-    def __init__(self, loss_weight: float = 1.0):
+    def __init__(self, loss_weight: NotNegative = 1.0):
         super().__init__()
         check_number('loss_weight', loss_weight)
         self.loss_weight = loss_weight
@@ -59,8 +61,8 @@ class FisherAnchor(QuadraticAnchor):
     normalised. normalise, and batches in place of samples: our choice.
     """
 
-    def __init__(self, loss_weight: float = 1.0, stream: str = 'retain', normalise: bool = True,
-                 per_sample: bool = False):
+    def __init__(self, loss_weight: NotNegative = 1.0, stream: Literal['retain', 'forget'] = 'retain',
+                 normalise: bool = True, per_sample: bool = False):
         super().__init__(loss_weight)
         check_choice('stream', stream, ('retain', 'forget'))
         self.stream, self.normalise, self.per_sample = stream, normalise, per_sample

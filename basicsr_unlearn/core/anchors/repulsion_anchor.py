@@ -1,11 +1,13 @@
 """Drive the weights away from those of a network that knows the forget set even better."""
 from copy import deepcopy
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from basicsr_unlearn.core.ascent import sample_loss
 from basicsr_unlearn.core.checks import check_choice, check_number
+from basicsr_unlearn.core.hints import Count, NotNegative, Positive
 from basicsr_unlearn.core.parts import ANCHORS, Anchor, Batches, Evidence, live_parameters, registered_in
 from basicsr_unlearn.errors import OptionError
 
@@ -41,8 +43,9 @@ class RepulsionAnchor(Anchor):
 
     needs = ('forget',)
 
-    def __init__(self, form: str = 'el2', reduction: str = 'mean', normalise: bool = True, alpha: float = 1.0,
-                 adapt_iters: int = 100, adapt_lr: float = 1e-4, loss_weight: float = 1.0):
+    def __init__(self, form: Literal['il2', 'nl2', 'el2'] = 'el2', reduction: Literal['sum', 'mean'] = 'mean',
+                 normalise: bool = True, alpha: Positive = 1.0, adapt_iters: Count = 100, adapt_lr: Positive = 1e-4,
+                 loss_weight: NotNegative = 1.0):
         super().__init__()
         check_choice('form', form, FORMS)
         check_choice('reduction', reduction, ('sum', 'mean'))

@@ -3,6 +3,7 @@ import torch
 from torch import Tensor
 
 from basicsr_unlearn.core.anchors.fisher_anchor import QuadraticAnchor
+from basicsr_unlearn.core.hints import NotNegative
 from basicsr_unlearn.core.importance import output_sensitivity
 from basicsr_unlearn.core.parts import ANCHORS, Evidence, registered_in
 
@@ -28,7 +29,7 @@ class SensitivityAnchor(QuadraticAnchor):
 
     needs = ('forget',)
 
-    def __init__(self, loss_weight: float = 1.0, residual: bool = True):
+    def __init__(self, loss_weight: NotNegative = 1.0, residual: bool = True):
         super().__init__(loss_weight)
         self.residual = residual
 

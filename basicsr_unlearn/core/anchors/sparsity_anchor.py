@@ -1,7 +1,10 @@
 """Keep few weights: what a sparse network cannot hold it forgets first."""
+from typing import Literal
+
 from torch import Tensor, nn
 
 from basicsr_unlearn.core.checks import check_choice, check_number
+from basicsr_unlearn.core.hints import NotNegative
 from basicsr_unlearn.core.parts import ANCHORS, Anchor, Evidence, live_parameters, registered_in
 
 DECAYS = ('linear', 'none')
@@ -25,7 +28,7 @@ class SparsityAnchor(Anchor):
     """
 
 
-    def __init__(self, loss_weight: float = 1e-5, decay: str = 'linear'):
+    def __init__(self, loss_weight: NotNegative = 1e-5, decay: Literal['linear', 'none'] = 'linear'):
         super().__init__()
         check_number('loss_weight', loss_weight)
         check_choice('decay', decay, DECAYS)

@@ -3,6 +3,7 @@ import torch
 from torch import nn
 
 from basicsr_unlearn.core.checks import check_number
+from basicsr_unlearn.core.hints import NotNegative, Positive
 from basicsr_unlearn.core.importance import fisher, output_sensitivity
 from basicsr_unlearn.core.parts import EDITS, Edit, Evidence, live_parameters, registered_in
 
@@ -29,7 +30,7 @@ class SynapticDampening(Edit):
 
     needs = ('forget', 'retain')
 
-    def __init__(self, alpha: float = 10.0, dampening: float = 1.0, label_free: bool = False):
+    def __init__(self, alpha: Positive = 10.0, dampening: NotNegative = 1.0, label_free: bool = False):
         check_number('alpha', alpha, exclusive=True)
         check_number('dampening', dampening)
         self.alpha, self.dampening = alpha, dampening

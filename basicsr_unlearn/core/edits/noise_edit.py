@@ -3,6 +3,7 @@ import torch
 from torch import nn
 
 from basicsr_unlearn.core.checks import check_number
+from basicsr_unlearn.core.hints import Positive
 from basicsr_unlearn.core.layers import convolution_weights
 from basicsr_unlearn.core.parts import EDITS, Edit, Evidence, live_parameters, registered_in
 
@@ -23,7 +24,7 @@ class WeightNoise(Edit):
     number fits any network, and the default: our choice.
     """
 
-    def __init__(self, std: float = 0.6, convs_only: bool = True):
+    def __init__(self, std: Positive = 0.6, convs_only: bool = True):
         check_number('std', std, exclusive=True)
         self.std, self.convs_only = std, convs_only
 

@@ -3,6 +3,7 @@ import torch
 from torch import Tensor, nn
 
 from basicsr_unlearn.core.checks import check_number, check_share
+from basicsr_unlearn.core.hints import Count, Seed, Share
 from basicsr_unlearn.core.importance import fisher, highest_share
 from basicsr_unlearn.core.layers import convolution_weights, layers_in_order
 from basicsr_unlearn.core.modes import eval_mode
@@ -64,8 +65,8 @@ class ResetByFisher(Edit):
 
     needs = ('forget', 'retain')
 
-    def __init__(self, share: float = 0.3, fresh: float = 1.0, per_layer: bool = False, skip_vectors: bool = False,
-                 seed: int | None = None):
+    def __init__(self, share: Share = 0.3, fresh: Share = 1.0, per_layer: bool = False, skip_vectors: bool = False,
+                 seed: Seed | None = None):
         check_share('share', share)
         check_share('fresh', fresh)
         _check_seed(seed)
@@ -101,7 +102,7 @@ class ResetSmallestGradient(Edit):
 
     needs = ('forget', 'retain')
 
-    def __init__(self, share: float = 0.3, seed: int | None = None):
+    def __init__(self, share: Share = 0.3, seed: Seed | None = None):
         check_share('share', share)
         _check_seed(seed)
         self.share, self.seed = share, seed
@@ -127,7 +128,7 @@ class ResetLastLayers(Edit):
 
     needs = ('forget',)
 
-    def __init__(self, count: int = 1, seed: int | None = None):
+    def __init__(self, count: Count = 1, seed: Seed | None = None):
         check_number('count', count, minimum=1)
         _check_seed(seed)
         self.count, self.seed = count, seed
@@ -157,7 +158,7 @@ class ResetAll(Edit):
     and with 0.6: our choice.
     """
 
-    def __init__(self, fresh: float = 0.6, seed: int | None = None):
+    def __init__(self, fresh: Share = 0.6, seed: Seed | None = None):
         check_share('fresh', fresh)
         _check_seed(seed)
         self.fresh, self.seed = fresh, seed

@@ -6,6 +6,7 @@ from torch import nn
 
 from basicsr_unlearn.core.ascent import sample_loss
 from basicsr_unlearn.core.checks import check_number
+from basicsr_unlearn.core.hints import Count, Positive
 from basicsr_unlearn.core.parts import EDITS, Edit, Evidence, live_parameters, registered_in
 
 
@@ -30,7 +31,7 @@ class TaskNegation(Edit):
 
     needs = ('forget',)
 
-    def __init__(self, scale: float = 1.0, iters: int = 50, lr: float = 1e-4):
+    def __init__(self, scale: Positive = 1.0, iters: Count = 50, lr: Positive = 1e-4):
         check_number('scale', scale, exclusive=True)
         check_number('iters', iters, minimum=1)
         check_number('lr', lr, exclusive=True)

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from basicsr_unlearn.core.checks import check_share
+from basicsr_unlearn.core.hints import Share
 from basicsr_unlearn.core.layers import convolution_weights
 from basicsr_unlearn.core.parts import EDITS, Edit, Evidence, registered_in
 
@@ -26,7 +27,7 @@ class TransposeKernels(Edit):
     Source: CT, fifth of the NeurIPS 2023 machine unlearning challenge, as in xcadet/deepunlearn, which transposes all.
     """
 
-    def __init__(self, share: float = 1.0):
+    def __init__(self, share: Share = 1.0):
         check_share('share', share)
         self.share = share
 

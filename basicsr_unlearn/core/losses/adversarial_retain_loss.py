@@ -1,6 +1,6 @@
 """Hold what must stay at the inputs where it is about to go: the worst case in a small ball around each sample."""
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from basicsr.utils.registry import LOSS_REGISTRY
@@ -8,8 +8,9 @@ from torch import Tensor, nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 from basicsr_unlearn.core.ascent import Criterion, check_criterion, sample_loss
-from basicsr_unlearn.core.attacks import CarriedPerturbation, attack_settings, pgd
+from basicsr_unlearn.core.attacks import AttackOptions, CarriedPerturbation, attack_settings, pgd
 from basicsr_unlearn.core.checks import check_choice, check_number
+from basicsr_unlearn.core.hints import NotNegative
 from basicsr_unlearn.core.modes import eval_mode
 
 
@@ -143,8 +144,9 @@ class AdversarialRetainLoss(nn.Module):
 
     terms = ('adversarial',)  # the options `<term>_opt` that take it
 
-    def __init__(self, criterion: Criterion = 'l1', target: str = 'gt', attack: Mapping[str, Any] | None = None,
-                 source: str = 'retain', loss_weight: float = 1.0) -> None:
+    def __init__(self, criterion: Criterion = 'l1', target: Literal['gt', 'teacher'] = 'gt',
+                 attack: AttackOptions | None = None, source: Literal['retain', 'forget'] = 'retain',
+                 loss_weight: NotNegative = 1.0) -> None:
         super().__init__()
         check_criterion(criterion)
         check_choice('source', source, ('retain', 'forget'))

@@ -4,6 +4,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from basicsr_unlearn.core.checks import check_number
+from basicsr_unlearn.core.hints import NotNegative
 
 
 def contrast_loss(logits: Tensor, labels: Tensor) -> Tensor:
@@ -27,7 +28,7 @@ class ContrastLoss(nn.Module):
 
     terms = ('contrast',)  # the options `<term>_opt` that take it
 
-    def __init__(self, loss_weight: float = 1.0) -> None:
+    def __init__(self, loss_weight: NotNegative = 1.0) -> None:
         super().__init__()
         check_number('loss_weight', loss_weight)
         self.loss_weight = loss_weight

@@ -1,5 +1,6 @@
 """Forget in feature space: what the encoder makes of a forget sample goes to features that hold nothing of it."""
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from basicsr.utils.registry import LOSS_REGISTRY
@@ -9,6 +10,7 @@ from torch.nn.parallel import DataParallel, DistributedDataParallel
 from basicsr_unlearn.core.ascent import sample_loss
 from basicsr_unlearn.core.checks import check_choice, check_number
 from basicsr_unlearn.core.features import captured
+from basicsr_unlearn.core.hints import NotNegative, Positive, Seed
 from basicsr_unlearn.core.losses.target_loss import gaussian_image
 from basicsr_unlearn.core.modes import eval_mode
 
@@ -86,8 +88,8 @@ class FeatureTargetLoss(nn.Module):
 
     terms = ('forget',)  # the options `<term>_opt` that take it
 
-    def __init__(self, target: str = 'noise', layers: Sequence[str] | None = None, steering: float | None = None,
-                 seed: int | None = None, loss_weight: float = 1.0) -> None:
+    def __init__(self, target: Literal['noise', 'direction'] = 'noise', layers: Sequence[str] | None = None,
+                 steering: Positive | None = None, seed: Seed | None = None, loss_weight: NotNegative = 1.0) -> None:
         super().__init__()
         check_choice('target', target, FEATURE_TARGETS)
         check_number('loss_weight', loss_weight)

@@ -1,9 +1,13 @@
 """Forget by moving away from the ground truth or from the original's output, with a bound on how far."""
+from typing import Literal
+
 from basicsr.utils.registry import LOSS_REGISTRY
 from torch import Tensor, nn
 
 from basicsr_unlearn.core.ascent import (
+    Bound,
     Criterion,
+    Reduction,
     bounded_ascent,
     check_bound,
     check_criterion,
@@ -11,6 +15,7 @@ from basicsr_unlearn.core.ascent import (
     sample_loss,
 )
 from basicsr_unlearn.core.checks import check_choice, check_number
+from basicsr_unlearn.core.hints import NotNegative, Positive
 from basicsr_unlearn.core.images import degraded_as_output
 
 AWAY_FROM = ('gt', 'teacher')
@@ -74,9 +79,10 @@ class GradientAscentLoss(nn.Module):
 
     terms = ('forget',)  # the options `<term>_opt` that take it
 
-    def __init__(self, criterion: Criterion = 'l1', bound: str | None = 'none', margin: float | None = None,
-                 beta: float | None = None, focus: float | None = None, away_from: str = 'gt',
-                 loss_weight: float = 1.0, reduction: str = 'mean') -> None:
+    def __init__(self, criterion: Criterion = 'l1', bound: Bound | None = 'none', margin: NotNegative | None = None,
+                 beta: Positive | None = None, focus: NotNegative | None = None,
+                 away_from: Literal['gt', 'teacher'] = 'gt', loss_weight: NotNegative = 1.0,
+                 reduction: Reduction = 'mean') -> None:
         super().__init__()
         check_criterion(criterion)
         check_bound(bound, margin, beta, focus)

@@ -1,4 +1,6 @@
 """Hold what the network does to images in general, without knowing what it was made for."""
+from typing import Literal
+
 import torch
 from basicsr.utils.registry import LOSS_REGISTRY
 from torch import Tensor, nn
@@ -6,6 +8,7 @@ from torch.nn import functional as F
 
 from basicsr_unlearn.core.ascent import Criterion, check_criterion, sample_loss
 from basicsr_unlearn.core.checks import check_choice, check_number
+from basicsr_unlearn.core.hints import NotNegative, Positive
 from basicsr_unlearn.core.modes import eval_mode
 
 LARGEST_GRAIN = 8  # pixels
@@ -60,8 +63,8 @@ class PerturbedRetainLoss(nn.Module):
 
     terms = ('adversarial',)  # the options `<term>_opt` that take it
 
-    def __init__(self, criterion: Criterion = 'l1', strength: float = 0.2, source: str = 'forget',
-                 loss_weight: float = 1.0) -> None:
+    def __init__(self, criterion: Criterion = 'l1', strength: Positive = 0.2,
+                 source: Literal['retain', 'forget'] = 'forget', loss_weight: NotNegative = 1.0) -> None:
         super().__init__()
         check_criterion(criterion)
         check_number('strength', strength, exclusive=True)

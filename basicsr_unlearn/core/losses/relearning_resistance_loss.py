@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from basicsr_unlearn.core.ascent import Criterion, check_criterion, sample_loss
 from basicsr_unlearn.core.checks import check_number
+from basicsr_unlearn.core.hints import Count, NotNegative, Positive
 from basicsr_unlearn.core.images import degraded_as_output
 from basicsr_unlearn.core.relearning import BETAS
 
@@ -41,8 +42,8 @@ class RelearningResistanceLoss(nn.Module):
     needs_gt = True
     needs_teacher = False
 
-    def __init__(self, criterion: Criterion = 'l1', steps: int = 200, lr: float = 1e-3,
-                 loss_weight: float = 1.0) -> None:
+    def __init__(self, criterion: Criterion = 'l1', steps: Count = 200, lr: Positive = 1e-3,
+                 loss_weight: NotNegative = 1.0) -> None:
         super().__init__()
         check_criterion(criterion)
         check_number('loss_weight', loss_weight)

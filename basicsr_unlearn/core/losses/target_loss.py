@@ -1,11 +1,14 @@
 """Forget by moving towards another target than the ground truth: bounded, whatever the number of steps."""
+from typing import Literal
+
 import torch
 from basicsr.utils.registry import LOSS_REGISTRY
 from torch import Tensor, nn
 
-from basicsr_unlearn.core.ascent import Criterion, check_criterion, reduce_samples, sample_loss
+from basicsr_unlearn.core.ascent import Criterion, Reduction, check_criterion, reduce_samples, sample_loss
 from basicsr_unlearn.core.attacks import DEFAULT_EPS, pgd
 from basicsr_unlearn.core.checks import check_choice, check_number
+from basicsr_unlearn.core.hints import NotNegative, Positive
 from basicsr_unlearn.core.images import degraded_as_output
 from basicsr_unlearn.core.modes import eval_mode
 
@@ -134,8 +137,9 @@ class TargetLoss(nn.Module):
 
     terms = ('forget',)  # the options `<term>_opt` that take it
 
-    def __init__(self, target: str = 'degraded', criterion: Criterion = 'l1', loss_weight: float = 1.0,
-                 noise_std: float | None = None, eps: float | None = None, reduction: str = 'mean') -> None:
+    def __init__(self, target: Literal['degraded', 'teacher', 'proxy', 'boundary', 'noise', 'other'] = 'degraded',
+                 criterion: Criterion = 'l1', loss_weight: NotNegative = 1.0, noise_std: NotNegative | None = None,
+                 eps: Positive | None = None, reduction: Reduction = 'mean') -> None:
         super().__init__()
         check_choice('target', target, TARGETS)
         check_criterion(criterion)

@@ -3,6 +3,7 @@ import torch
 from torch import Tensor
 
 from basicsr_unlearn.core.checks import check_number, check_share
+from basicsr_unlearn.core.hints import Positive, Share
 from basicsr_unlearn.core.importance import fisher, highest_share
 from basicsr_unlearn.core.parts import MASKS, Evidence, Mask, registered_in
 
@@ -33,7 +34,7 @@ class FisherMask(Mask):
 
     needs = ('forget', 'retain')
 
-    def __init__(self, threshold: float | None = None, share: float | None = None, normalise: bool = False):
+    def __init__(self, threshold: Positive | None = None, share: Share | None = None, normalise: bool = False):
         if threshold is not None and share is not None:
             raise ValueError('threshold and share both say which weights may move: give only one of them.')
         if share is not None:

@@ -1,11 +1,13 @@
 """Only the weights of some layers may move: by name, by part of the network, or by their place in it."""
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from basicsr_unlearn.core.checks import check_choice
+from basicsr_unlearn.core.hints import Count
 from basicsr_unlearn.core.layers import layers_in_order
 from basicsr_unlearn.core.parts import MASKS, Evidence, Mask, live_parameters, registered_in
 from basicsr_unlearn.errors import OptionError
@@ -40,8 +42,8 @@ class LayerMask(Mask):
     Source: encoder only, with the rest frozen, is I2I's (ICLR 2024); the other sets are our choice.
     """
 
-    def __init__(self, part: str | None = None, include: str | Sequence[str] | None = None,
-                 exclude: str | Sequence[str] | None = None):
+    def __init__(self, part: Literal['encoder', 'decoder', 'prompts'] | None = None,
+                 include: str | Sequence[str] | None = None, exclude: str | Sequence[str] | None = None):
         if part is None and include is None and exclude is None:
             raise ValueError('LayerMask needs part, include or exclude: which weights may move.')
         if part is not None:
@@ -95,7 +97,7 @@ class LastLayersMask(Mask):
 
     needs = ('forget',)
 
-    def __init__(self, count: int = 1):
+    def __init__(self, count: Count = 1):
         if isinstance(count, bool) or not isinstance(count, int) or count < 1:
             raise ValueError(f'count: expected a whole number of at least 1 but got {count!r}.')
         self.count = count

@@ -1,7 +1,10 @@
 """Only the weights that the forget loss pulls at most may move."""
+from typing import Literal
+
 from torch import Tensor
 
 from basicsr_unlearn.core.checks import check_choice, check_share
+from basicsr_unlearn.core.hints import Share
 from basicsr_unlearn.core.importance import highest_share, saliency
 from basicsr_unlearn.core.parts import MASKS, Evidence, Mask, registered_in
 
@@ -21,7 +24,7 @@ class SaliencyMask(Mask):
     share 0.5 is its README's. The stream as an option: our choice.
     """
 
-    def __init__(self, share: float = 0.5, stream: str = 'forget'):
+    def __init__(self, share: Share = 0.5, stream: Literal['forget', 'retain'] = 'forget'):
         check_share('share', share)
         check_choice('stream', stream, ('forget', 'retain'))
         self.share, self.stream = share, stream

@@ -4,6 +4,7 @@ from torch import Tensor
 
 from basicsr_unlearn.core.checks import check_share
 from basicsr_unlearn.core.edits.reset_edit import smallest_difference
+from basicsr_unlearn.core.hints import Share
 from basicsr_unlearn.core.parts import MASKS, Evidence, Mask, live_parameters, registered_in
 
 
@@ -27,7 +28,7 @@ class SmallestGradientMask(Mask):
 
     needs = ('forget', 'retain')
 
-    def __init__(self, share: float = 0.3, rest: float = 0.1):
+    def __init__(self, share: Share = 0.3, rest: Share = 0.1):
         check_share('share', share)
         check_share('rest', rest)
         self.share, self.rest = share, rest
