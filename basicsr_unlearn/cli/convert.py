@@ -18,7 +18,7 @@ from basicsr_unlearn.zoo.checkpoint import (
     resolve_checkpoint,
     write_atomically,
 )
-from basicsr_unlearn.zoo.detection import FAMILIES, describe
+from basicsr_unlearn.zoo.detection import describe, unlike_all, untold
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -60,10 +60,12 @@ def _main(argv: list[str] | None) -> int:
         print(f'Dropped: {", ".join(dropped)}.')
     path = {'path': {'pretrain_network_g': args.output}}
     if network is None:
-        print(f'No known architecture ({", ".join(FAMILIES)}) fits these names and shapes: write network_g by hand.')
+        print(f'{unlike_all(weights)}. Write network_g by hand, and the package that registers it as plugin.')
         print(f'\n{option_text(path)}', end='')
     else:
         print('Its names and shapes are those of this network; for the option file:')
+        for name, values in untold(network).items():
+            print(f'Its weights do not tell {name}: one of {", ".join(map(str, values))}.')
         print(f'\n{option_text({"network_g": network})}\n{option_text(path)}', end='')
     return 0
 

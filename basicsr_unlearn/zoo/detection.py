@@ -1,28 +1,42 @@
 """Which network a checkpoint is of, and with which settings, read from the names and shapes of its weights.
 
-A further architecture is one more function in FAMILIES, which need not be careful: what it says is built and compared.
+A further architecture is one more function under `settings_of`, see `family`. One without required arguments, of a
+package that registers it, needs none: it is known if its defaults fit.
 """
-import re
-from collections.abc import Callable, Iterable, Mapping
+import io
+import warnings
+from collections.abc import Mapping
+from contextlib import redirect_stdout
+from dataclasses import dataclass
 from inspect import signature
 from typing import Any
 
 import torch
 from basicsr.utils.registry import ARCH_REGISTRY
-from torch import Tensor
+from torch import Tensor, nn
 
-Shapes = Mapping[str, tuple[int, ...]]
+from basicsr_unlearn.zoo import basicsr_families, own_families  # noqa: F401  fill FAMILIES
+from basicsr_unlearn.zoo.family import FAMILIES, Shapes
 
-OFFICIAL_FACTOR = 2.66  # of the feed-forward parts of Restormer, PromptIR and AdaIR
-DECIMALS = 6  # with which other factors are tried; enough for any width below a million
-QUEUE_PER_SAMPLE = 256  # columns of AirNet's queue for each sample of a batch
+COUNTER = 'num_batches_tracked'  # of BatchNorm: newer than many checkpoints, so it may be absent
+KNOWN_PACKAGES = ('basicsr', 'basicsr_unlearn')
+
+
+@dataclass(frozen=True)
+class Nearest:
+    """The known network that has most of a checkpoint's weights: `alike` of them, and the first that differs."""
+    network: str
+    alike: int
+    weights: int
+    difference: str
 
 
 def describe(weights: Mapping[str, Tensor]) -> dict[str, Any] | None:
     """The `network_g` block of the network that these weights fill exactly.
 
-    Every answer is confirmed by building that network, without memory for its weights, and comparing all names and
-    shapes. Settings that change no weight, such as NAFNet's pool_size, cannot be read and are left out.
+    Every answer is confirmed by building that network, mostly without memory for its weights, and comparing all names
+    and shapes. Settings that change no weight cannot be read, see `untold`: they are left out where the constructor
+    has the usual value by itself.
 
     Args:
         weights: by name, without the prefixes of wrappers, as `read_weights` returns them; only shapes are looked at.
@@ -30,96 +44,101 @@ def describe(weights: Mapping[str, Tensor]) -> dict[str, Any] | None:
     Returns:
         `type`, then the settings in the order of the constructor; None if no known architecture fits.
     """
-    shapes = {name: tuple(weight.shape) for name, weight in weights.items()}
-    for architecture, settings_of in FAMILIES.items():
+    shapes = _shapes(weights)
+    for architecture, family in FAMILIES.items():
         try:
-            settings = settings_of(shapes)
-            build = ARCH_REGISTRY.get(architecture)
-            with torch.device('meta'):
-                own = {name: tuple(weight.shape) for name, weight in build(**settings).state_dict().items()}
+            settings = family.settings(shapes)
         except (LookupError, ValueError, ArithmeticError):
-            continue  # a weight is absent or has another shape than the architecture's, or settings contradict
-        # as in `check_fit`, counters of BatchNorm may be absent: they are newer than many checkpoints
-        if {**{name: shape for name, shape in own.items() if name.endswith('num_batches_tracked')}, **shapes} == own:
-            return {'type': architecture,
-                    **{name: settings[name] for name in signature(build).parameters if name in settings}}
+            continue  # a weight is absent, or has another shape than the architecture's
+        cls = _class(architecture)
+        parameters = signature(cls).parameters
+        settings |= {name: values[0] for name, values in family.untold.items()
+                     if name not in settings and parameters[name].default != values[0]}
+        if _fits(shapes, _built(cls, settings)):
+            return {'type': architecture, **{name: settings[name] for name in parameters if name in settings}}
+    for name, cls in _foreign():
+        if _fits(shapes, _built(cls, {})):
+            return {'type': name}
     return None
 
 
-def tidy_factor(widths: Iterable[tuple[int, int]]) -> float:
-    """The feed-forward factor f with int(dim * f) == hidden for all (dim, hidden).
-
-    The official 2.66 if it does; else the factor with the fewest decimals, and of those the smallest.
-
-    Raises:
-        ValueError: there is none.
+def untold(network: Mapping[str, Any]) -> dict[str, tuple]:
+    """Settings of a detected `network_g` that leave no trace in its weights -> the values in use, the usual one first.
     """
-    widths = set(widths)
-    candidates = [OFFICIAL_FACTOR]
-    for decimals in range(DECIMALS + 1):
-        least = max(-(-hidden * 10**decimals // dim) for dim, hidden in widths)
-        # the one above it too: a product such as 100 * 0.29 falls short of the whole number
-        candidates += [least / 10**decimals, (least + 1) / 10**decimals]
-    for factor in candidates:
-        if all(int(dim * factor) == hidden for dim, hidden in widths):
-            return factor
-    raise ValueError(f'no factor gives all of {sorted(widths)}')
+    family = FAMILIES.get(network['type'])
+    if family is None:
+        return {}
+    return {name: values for name, values in family.untold.items()
+            if name not in network or network[name] in values}
 
 
-def _count(shapes: Shapes, pattern: str) -> int:
-    """How many different things the group of `pattern` stands for at the beginning of names."""
-    return len({match[1] for name in shapes if (match := re.match(pattern, name))})
+def nearest(weights: Mapping[str, Tensor]) -> Nearest | None:
+    """The known network that shares most names and shapes with these weights; None if none shares any."""
+    shapes, found = _shapes(weights), None
+    for name, cls in [*((name, _class(name)) for name in FAMILIES), *_foreign()]:
+        try:
+            own = _built(cls, FAMILIES[name].settings(shapes))
+        except (LookupError, ValueError, ArithmeticError):
+            own = None
+        own = own or _built(cls, {}) or {}
+        alike = sum(own.get(key) == shape for key, shape in shapes.items())
+        if alike and (found is None or alike > found.alike):
+            found = Nearest(name, alike, len(shapes), _difference(shapes, own))
+    return found
 
 
-def _nafnet(shapes: Shapes) -> dict[str, Any]:
-    width, img_channel = shapes['intro.weight'][:2]
-    levels = range(_count(shapes, r'downs\.(\d+)\.'))
-    return {'img_channel': img_channel, 'width': width, 'middle_blk_num': _count(shapes, r'middle_blks\.(\d+)\.'),
-            'enc_blk_nums': [_count(shapes, rf'encoders\.{level}\.(\d+)\.') for level in levels],
-            'dec_blk_nums': [_count(shapes, rf'decoders\.{level}\.(\d+)\.') for level in levels]}
+def unlike_all(weights: Mapping[str, Tensor]) -> str:
+    """The sentence about weights that no known network fills: the nearest one, and the first difference."""
+    near = nearest(weights)
+    if near is None:
+        first = next(iter(weights))
+        return (f'No known architecture has a weight such as its first, {first} of {_size(tuple(weights[first].shape))}'
+                f' (known: {", ".join(name for name in FAMILIES)})')
+    return (f'No known architecture fits; the nearest is {near.network}, with {near.alike} of {near.weights} weights '
+            f'alike, and the first difference is that {near.difference}')
 
 
-def _transformer(shapes: Shapes) -> dict[str, Any]:
-    """What Restormer, PromptIR and AdaIR have in common."""
-    dim, inp_channels = shapes['patch_embed.proj.weight'][:2]
-    stages = ('encoder_level1', 'encoder_level2', 'encoder_level3', 'latent')
-    return {'inp_channels': inp_channels, 'out_channels': shapes['output.weight'][0], 'dim': dim,
-            'num_blocks': [_count(shapes, rf'{stage}\.(\d+)\.') for stage in stages],
-            'num_refinement_blocks': _count(shapes, r'refinement\.(\d+)\.'),
-            'heads': [shapes[f'{stage}.0.attn.temperature'][0] for stage in stages],
-            'ffn_expansion_factor': tidy_factor(shape[:2] for name, shape in shapes.items()
-                                                if name.endswith('.ffn.project_out.weight')),
-            'bias': 'output.bias' in shapes,
-            'LayerNorm_type': 'WithBias' if 'latent.0.norm1.body.bias' in shapes else 'BiasFree'}
+def _difference(shapes: Shapes, own: Shapes) -> str:
+    for name, shape in shapes.items():
+        if name not in own:
+            return f'{name} is not in it'
+        if own[name] != shape:
+            return f'{name} is {_size(shape)}, there {_size(own[name])}'
+    return f'{next(name for name in own if name not in shapes)} is missing'
 
 
-def _restormer(shapes: Shapes) -> dict[str, Any]:
-    return {**_transformer(shapes), 'dual_pixel_task': 'skip_conv.weight' in shapes}
+def _size(shape: tuple[int, ...]) -> str:
+    return 'x'.join(map(str, shape)) or 'a single number'
 
 
-def _promptir(shapes: Shapes) -> dict[str, Any]:
-    lengths, dims, sizes = zip(*(shapes[f'prompt{level}.prompt_param'][1:4] for level in (1, 2, 3)))
-    return {**_transformer(shapes), 'decoder': True, 'prompt_dims': list(dims), 'prompt_sizes': list(sizes),
-            'prompt_len': lengths[0]}
+def _shapes(weights: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(weight.shape) for name, weight in weights.items()}
 
 
-def _adair(shapes: Shapes) -> dict[str, Any]:
-    return {**_transformer(shapes), 'decoder': 'fre1.para1' in shapes}
+def _fits(shapes: Shapes, own: Shapes | None) -> bool:
+    return bool(own) and {**{name: shape for name, shape in own.items() if name.endswith(COUNTER)}, **shapes} == own
 
 
-def _airnet(shapes: Shapes) -> dict[str, Any]:
-    return {'batch_size': shapes['E.E.queue'][1] // QUEUE_PER_SAMPLE,
-            'n_groups': _count(shapes, r'R\.body\.(\d+)\.body\.'),
-            'n_blocks': _count(shapes, r'R\.body\.0\.body\.(\d+)\.dgm1\.'),
-            'n_feats': shapes['R.head.0.weight'][0]}
+def _built(cls: type[nn.Module], settings: Mapping[str, Any]) -> dict[str, tuple[int, ...]] | None:
+    """Names and shapes of the network's weights; None where it cannot be built so."""
+    for device in ('meta', 'cpu'):  # some look at values while they are built, which the first has not
+        try:
+            with torch.random.fork_rng(devices=[]), torch.device(device), redirect_stdout(io.StringIO()), \
+                    warnings.catch_warnings():
+                warnings.simplefilter('ignore')
+                return _shapes(cls(**settings).state_dict())
+        except Exception:  # constructors check their arguments in many ways, or not at all
+            continue
+    return None
 
 
-# Name in the registry -> its settings from names and shapes; any LookupError or ValueError in it means 'not this one'.
-# Restormer comes before AdaIR, which without its frequency blocks (decoder: false) is the same network.
-FAMILIES: dict[str, Callable[[Shapes], dict[str, Any]]] = {
-    'NAFNet': _nafnet,
-    'PromptIR': _promptir,
-    'Restormer': _restormer,
-    'AdaIR': _adair,
-    'AirNet': _airnet,
-}
+def _class(architecture: str) -> type[nn.Module]:
+    """A registered class. BasicSR's own `get` prints a line where its suffix was left out."""
+    entries = dict(iter(ARCH_REGISTRY))
+    return entries[architecture if architecture in entries else f'{architecture}_basicsr']
+
+
+def _foreign() -> list[tuple[str, type[nn.Module]]]:
+    """Registered architectures of further packages. BasicSR's own are not tried blindly: some download weights."""
+    return [(name, cls) for name, cls in ARCH_REGISTRY
+            if name not in FAMILIES and cls.__module__.partition('.')[0] not in KNOWN_PACKAGES]

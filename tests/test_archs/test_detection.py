@@ -6,7 +6,8 @@ import torch
 from basicsr.utils.registry import ARCH_REGISTRY
 from recorded_outputs import recorded
 
-from basicsr_unlearn.zoo.detection import FAMILIES, describe, tidy_factor
+from basicsr_unlearn.zoo.detection import describe, nearest, untold
+from basicsr_unlearn.zoo.family import FAMILIES, tidy_factor
 
 TRANSFORMER = {'inp_channels': 3, 'out_channels': 3, 'dim': 8, 'num_blocks': [1, 2, 3, 1], 'num_refinement_blocks': 2,
                'heads': [1, 2, 4, 8], 'ffn_expansion_factor': 2.66, 'bias': False, 'LayerNorm_type': 'WithBias'}
@@ -31,16 +32,59 @@ BLOCKS = [  # network_g blocks with every setting that can be read, in the const
     {'type': 'AirNet', 'batch_size': 3, 'n_groups': 2, 'n_blocks': 1, 'n_feats': 8},
     {'type': 'AirNet', 'batch_size': 1, 'n_groups': 1, 'n_blocks': 11, 'n_feats': 6},
 ]
+RGB = {'num_in_ch': 3, 'num_out_ch': 3}
+SWIN = {'img_size': 16, 'in_chans': 3, 'embed_dim': 12, 'depths': [2, 3], 'num_heads': [2, 3], 'window_size': 4,
+        'mlp_ratio': 2.0, 'qkv_bias': True, 'ape': False, 'patch_norm': True, 'upscale': 1, 'upsampler': '',
+        'resi_connection': '1conv'}
+LARGE_SWIN = {**SWIN, 'img_size': 48, 'embed_dim': 180, 'depths': [6] * 6, 'num_heads': [6] * 6, 'window_size': 8}
+VIDEO = {'num_in_ch': 3, 'num_out_ch': 3, 'num_feat': 16, 'num_frame': 5, 'deformable_groups': 8,
+         'num_extract_block': 2, 'num_reconstruct_block': 3, 'hr_in': False, 'with_predeblur': False, 'with_tsa': True}
+BASICSR_BLOCKS = [  # BasicSR's own, each small and as its option files have it
+    *({'type': 'SRVGGNetCompact', **RGB, 'num_feat': width, 'num_conv': depth, 'upscale': scale, 'act_type': act}
+      for width, depth, scale, act in ((8, 1, 1, 'prelu'), (64, 16, 4, 'prelu'), (8, 3, 3, 'relu'))),
+    *({'type': 'RRDBNet', 'num_in_ch': channels, 'num_out_ch': channels, 'scale': scale, 'num_feat': width,
+       'num_block': depth, 'num_grow_ch': grow}
+      for channels, scale, width, depth, grow in ((3, 4, 64, 23, 32), (3, 2, 8, 1, 4), (1, 1, 8, 12, 4))),
+    *({'type': 'EDSR', **RGB, 'num_feat': width, 'num_block': depth, 'upscale': scale}
+      for width, depth, scale in ((64, 16, 4), (8, 2, 3), (8, 1, 2), (8, 1, 1), (8, 1, 8))),
+    *({'type': 'RCAN', **RGB, 'num_feat': width, 'num_group': groups, 'num_block': depth, 'squeeze_factor': squeeze,
+       'upscale': scale} for width, groups, depth, squeeze, scale in ((64, 10, 20, 16, 4), (16, 2, 3, 16, 2),
+                                                                     (12, 1, 1, 4, 3))),
+    *({'type': 'MSRResNet', **RGB, 'num_feat': width, 'num_block': depth, 'upscale': scale}
+      for width, depth, scale in ((64, 16, 4), (8, 2, 3), (8, 11, 2))),
+    *({'type': 'ECBSR', 'num_in_ch': channels, 'num_out_ch': channels, 'num_block': depth, 'num_channel': width,
+       'with_idt': False, 'act_type': act, 'scale': scale}
+      for channels, depth, width, act, scale in ((1, 4, 16, 'prelu', 4), (3, 1, 6, 'relu', 2))),
+    *({'type': 'RIDNet', 'in_channels': 3, 'mid_channels': width, 'out_channels': 3, 'num_block': depth}
+      for width, depth in ((64, 4), (16, 1))),
+    {'type': 'SwinIR', **SWIN},
+    {'type': 'SwinIR', **SWIN, 'in_chans': 1, 'img_size': 126, 'window_size': 7, 'qkv_bias': False},
+    {'type': 'SwinIR', **SWIN, 'upscale': 2, 'upsampler': 'pixelshuffledirect', 'patch_norm': False},
+    {'type': 'SwinIR', **SWIN, 'ape': True, 'upscale': 3, 'upsampler': 'pixelshuffle'},
+    {'type': 'SwinIR', **SWIN, 'img_size': 4},  # one window: no masks
+    {'type': 'SwinIR', **LARGE_SWIN, 'upscale': 4, 'upsampler': 'pixelshuffle'},
+    {'type': 'SwinIR', **LARGE_SWIN, 'img_size': 64, 'upscale': 4, 'upsampler': 'nearest+conv',
+     'resi_connection': '3conv'},
+    {'type': 'HiFaceGAN', 'num_in_ch': 3, 'num_feat': 4},
+    {'type': 'BasicVSR', 'num_feat': 8, 'num_block': 3}, {'type': 'BasicVSR', 'num_feat': 64, 'num_block': 30},
+    {'type': 'IconVSR', 'num_feat': 16, 'num_block': 2, 'temporal_padding': 3},
+    {'type': 'IconVSR', 'num_feat': 64, 'num_block': 30, 'temporal_padding': 2},
+    {'type': 'EDVR', **VIDEO}, {'type': 'EDVR', **VIDEO, 'num_feat': 64, 'with_tsa': False},
+    {'type': 'EDVR', **VIDEO, 'num_frame': 7, 'with_predeblur': True, 'hr_in': True},
+    {'type': 'DUF', 'scale': 4, 'num_layer': 52}, {'type': 'DUF', 'scale': 2, 'num_layer': 16},
+    {'type': 'TOFlow'},
+]
 
 
 def weights_of(block: dict) -> dict[str, torch.Tensor]:
-    """Weights without values of the network of a network_g block."""
+    """Weights, mostly without values, of the network of a network_g block."""
     settings = dict(block)
-    with torch.device('meta'):
-        return dict(ARCH_REGISTRY.get(settings.pop('type'))(**settings).state_dict())
+    kind = settings.pop('type')
+    with torch.device('cpu' if kind in ('SwinIR', 'ECBSR', 'RIDNet') else 'meta'):  # need values
+        return dict(ARCH_REGISTRY.get(kind)(**settings).state_dict())
 
 
-@pytest.mark.parametrize('block', BLOCKS, ids=lambda block: block['type'])
+@pytest.mark.parametrize('block', [*BLOCKS, *BASICSR_BLOCKS], ids=lambda block: block['type'])
 def test_every_setting_comes_back_in_the_order_of_the_constructor(block):
     found = describe(weights_of(block))
     assert found == block
@@ -48,7 +92,7 @@ def test_every_setting_comes_back_in_the_order_of_the_constructor(block):
 
 
 def test_all_known_architectures_are_tried_here():
-    assert {block['type'] for block in BLOCKS} == set(FAMILIES)
+    assert {block['type'] for block in (*BLOCKS, *BASICSR_BLOCKS)} == set(FAMILIES)
 
 
 @pytest.mark.parametrize('network, case', [
@@ -89,8 +133,37 @@ def test_adair_without_frequency_blocks_is_restormer():
 
 
 def test_another_network_is_none_of_them():
-    assert describe({}) is None
+    assert describe({}) is None and nearest({}) is None
     assert describe(dict(torch.nn.Conv2d(3, 3, 3).state_dict())) is None
+
+
+def test_the_nearest_network_and_the_first_difference_are_named():
+    weights = weights_of(BLOCKS[0])
+    wider = {**weights, 'ending.weight': torch.empty(5, 4, 3, 3)}
+    found = nearest(wider)
+    assert (found.network, found.alike, found.weights) == ('NAFNet', len(weights) - 1, len(weights))
+    assert found.difference == 'ending.weight is 5x4x3x3, there 3x4x3x3'
+    assert nearest({**weights, 'extra': torch.empty(1)}).difference == 'extra is not in it'
+    del weights['ending.bias']
+    assert nearest(weights).difference == 'ending.bias is missing'
+
+
+def test_settings_without_a_trace_are_told_apart_from_those_that_were_read():
+    assert untold({'type': 'SRVGGNetCompact', 'act_type': 'prelu'}) == {}
+    assert untold({'type': 'SRVGGNetCompact', 'act_type': 'relu'}) == {'act_type': ('relu', 'leakyrelu')}
+    assert untold({'type': 'SwinIR'})['img_range'] == (1.0, 255.0)
+    assert untold({'type': 'PromptIR'}) == {}
+
+
+def test_an_architecture_of_another_package_is_known_by_its_defaults(monkeypatch):
+    class Foreign(torch.nn.Sequential):
+        def __init__(self, width: int = 7):
+            super().__init__(torch.nn.Conv2d(3, width, 3), torch.nn.Conv2d(width, 3, 3))
+
+    monkeypatch.setitem(ARCH_REGISTRY._obj_map, 'Foreign', Foreign)
+    assert describe(Foreign().state_dict()) == {'type': 'Foreign'}
+    assert describe(Foreign(8).state_dict()) is None
+    assert nearest(Foreign(8).state_dict()).difference == '0.weight is 8x3x3x3, there 7x3x3x3'
 
 
 def test_batch_norm_counters_may_be_absent():
