@@ -1,5 +1,6 @@
 # make demo   unlearn haze on a small network and report it      make test   the test suite
-# make lint   ruff                                               make clean  remove what make and runs have built
+# make docs   this project's site, into site/                    make lint   ruff
+# make clean  remove what make and runs have built
 # make torture   kills, mutated option files, damaged images and full disks, not part of make test
 # Each sets up .venv first, once. Another Python: make demo PYTHON=python3.12
 
@@ -16,10 +17,10 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 READY := $(VENV)/.ready
 
-.PHONY: help demo test torture lint clean setup
+.PHONY: help demo test docs torture lint clean setup
 
 help:
-	@sed -n 's/^# //p' Makefile | head -n 4
+	@sed -n 's/^# //p' Makefile | head -n 5
 
 demo: $(READY)
 	@echo 'Demo: unlearning haze, then measuring and drawing the result. Under 5 minutes on 2 cores.'
@@ -28,6 +29,10 @@ demo: $(READY)
 test: $(READY)
 	@echo 'Tests: under 10 minutes on 2 cores.'
 	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -q
+
+docs: $(READY)
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo 'Site: site/index.html'
 
 torture: $(READY)
 	@echo 'Hostile input: under 15 minutes on 2 cores.'
@@ -39,7 +44,7 @@ lint: $(READY)
 setup: $(READY)
 
 clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache results/demo
+	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache site results/demo
 	find basicsr_unlearn tests datasets -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # BasicSR is built from source and asks for torch while it builds. With build isolation pip would download torch a second
@@ -67,7 +72,7 @@ $(READY): setup.py
 	$(PIP) torch torchvision numpy cython; \
 	step 'BasicSR'; \
 	$(PIP) --no-build-isolation '$(BASICSR)'; \
-	step 'basicsr_unlearn, pytest, ruff'; \
+	step 'basicsr_unlearn, pytest, ruff, mkdocs'; \
 	PYTHONWARNINGS=ignore $(PIP) --no-build-isolation --editable '.[dev]'; \
 	if ! $(BIN)/python -c 'import cv2' 2>/dev/null; then \
 	    step 'OpenCV without its window system, which this machine lacks (libGL)'; \

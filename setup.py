@@ -26,6 +26,8 @@ if (sys.version_info >= (3, 13) and 'PIP_BUILD_TRACKER' in os.environ and 'PIP_N
              'Python 3.10, 3.11 or 3.12, or make its wheel with one of these and install that first '
              '(README.md, Install).')
 
+DOCS = ['mkdocs>=1.6,<2', 'mkdocs-material>=9.5', 'mkdocstrings[python]>=0.26']
+
 setup(
     name='basicsr_unlearn',
     version=run_path(str(ROOT / 'basicsr_unlearn' / 'version.py'))['__version__'],
@@ -60,7 +62,7 @@ setup(
         'setuptools>=77.0.3,<82',  # torch needs 77.0.3; the `tensorboard` command needs pkg_resources, gone in 82
         'tqdm',
     ],
-    extras_require={'dev': ['pytest', 'pytest-timeout', 'ruff']},
+    extras_require={'docs': DOCS, 'dev': ['pytest', 'pytest-timeout', 'ruff', *DOCS]},
     entry_points={'console_scripts': ['basicsr-unlearn = basicsr_unlearn.cli:main']},
     classifiers=[
         'Development Status :: 4 - Beta',

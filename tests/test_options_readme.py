@@ -1,4 +1,4 @@
-"""options/README.md names every component and key that `train:` can hold."""
+"""docs/options.md names every component and key that `train:` can hold."""
 from pathlib import Path
 
 import pytest
@@ -7,7 +7,7 @@ from basicsr.utils.registry import LOSS_REGISTRY
 from basicsr_unlearn.core.parts import ANCHORS, EDITS, MASKS
 from basicsr_unlearn.options.grammar import TRAIN
 
-TEXT = (Path(__file__).resolve().parents[1] / 'options' / 'README.md').read_text(encoding='utf-8')
+TEXT = (Path(__file__).resolve().parents[1] / 'docs' / 'options.md').read_text(encoding='utf-8')
 ELSEWHERE = {'ContrastLoss'}  # AirNetModel's
 
 

@@ -234,10 +234,10 @@ def test_methods_lists_each_preset_within_the_terminal(capsys, monkeypatch):
         assert entry.startswith(f'{preset["about"]} [{preset["needs"]}; {preset["cost"]}]')
 
 
-def test_what_methods_recommends_is_what_the_readme_measured():
+def test_what_methods_recommends_is_what_the_results_say():
     """The table of haze, rain and noise: | target | method | patches | arithmetic | gap | lost | lead | seeds |."""
     rows, target = {}, ''
-    for line in (REPOSITORY / 'README.md').read_text(encoding='utf-8').splitlines():
+    for line in (REPOSITORY / 'docs' / 'results.md').read_text(encoding='utf-8').splitlines():
         cells = [cell.strip(' †') for cell in line.strip('|').split('|')]
         if len(cells) == 8 and re.search(r'\d ?/ ?', cells[6]):
             target = cells[0] or target

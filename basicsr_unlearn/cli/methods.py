@@ -8,7 +8,7 @@ from basicsr_unlearn.methods.presets import FOLDER, method_names, read_method
 
 @dataclass(frozen=True)
 class Advice:
-    """What to take, with what the README's table of haze, rain and noise says of it.
+    """What to take, with what the table in docs/results.md of haze, rain and noise says of it.
 
     Args:
         target: what is to be forgotten.
@@ -79,7 +79,7 @@ def recommended() -> str:
         'What to take, by what is to be forgotten', '',
         *(wrapped(f'{what}: {words}', 2) for what, words in WORDS), '',
         *(f'{row[0]:<12}{row[1]:<26}' + ''.join(f'{cell:>8}' for cell in row[2:]) for row in rows), '',
-        wrapped('On the shipped NAFNet, in the mean of three seeds; what the numbers do not say is in the README.'),
+        wrapped('Of the shipped NAFNet, mean of three seeds; what the numbers do not say is in docs/results.md.'),
         *(wrapped(f'{name:<6}{words}', 6) for name, words in COLUMNS), wrapped(SMALL_STEPS)])
 
 

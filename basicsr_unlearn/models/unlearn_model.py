@@ -34,7 +34,7 @@ class UnlearnModel(ValidationTracking, Stopping, Checkpointing, Preparing, SRMod
 
     One step minimises `forget_opt(net(forget_lq)) + retain_opt(net(retain_lq)) + adversarial_opt(net, ...) +
     anchor_opt(weights)`; each term may be left out, or take turns with others (`phases`). Options of `train:` are
-    described in options/unlearn_haze.yml and options/README.md.
+    described in options/unlearn_haze.yml and docs/options.md.
 
     The teacher is a frozen copy of the original network. On a resume it is read again from the original's file, never
     from the half-unlearned weights. Each step draws its random numbers from a stream of its own, set by `manual_seed`,

@@ -1,4 +1,4 @@
-"""What an unlearning run was and what came of it, as run.json holds it (documented in options/README.md)."""
+"""What an unlearning run was and what came of it, as run.json holds it (documented in docs/training.md)."""
 import hashlib
 import platform
 import re

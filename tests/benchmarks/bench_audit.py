@@ -1,4 +1,4 @@
-"""The README's verdicts: audits of six networks that an audit has to tell apart, side by side.
+"""The verdicts of docs/results.md: audits of six networks that an audit has to tell apart, side by side.
 
     python tests/benchmarks/bench_audit.py
 

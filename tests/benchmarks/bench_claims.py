@@ -1,4 +1,4 @@
-"""The README's numbers on what is left: how soon a skill comes back, and how far it is gone at each strength.
+"""The numbers of docs/results.md on what is left: how soon a skill comes back, and how far it is gone at each strength.
 
     python tests/benchmarks/bench_claims.py rain experiments/unlearn_rain_deep/models/net_g_latest.pth
     python tests/benchmarks/bench_claims.py noise experiments/unlearn_noise_resistant/models/net_g_latest.pth

@@ -1,4 +1,4 @@
-"""The README's results: unlearn with several seeds, test each network, print the table with mean and spread.
+"""The results of docs/results.md: unlearn with several seeds, test each network, print the table with mean and spread.
 
     python tests/benchmarks/bench_seeds.py options/unlearn_haze_calibrated.yml options/unlearn_haze.yml
 

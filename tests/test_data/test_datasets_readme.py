@@ -1,4 +1,4 @@
-"""Every option block of datasets/README.md is valid, and reads the layout that the page shows."""
+"""Every option block of docs/data.md is valid, and reads the layout that the page shows."""
 import re
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from basicsr.utils.registry import DATASET_REGISTRY
 
 from basicsr_unlearn.data.degradation_chain import FILES, PARAMETERS
 
-README = (Path(__file__).resolve().parents[2] / 'datasets' / 'README.md').read_text(encoding='utf-8')
+README = (Path(__file__).resolve().parents[2] / 'docs' / 'data.md').read_text(encoding='utf-8')
 BLOCKS = [yaml.safe_load(text) for text in re.findall(r'^```yaml\n(.*?)^```', README, re.M | re.S)]
 # of every data set: read by BasicSR, the model, the mix or DrawnDataset
 COMMON = {'name', 'type', 'role', 'ratio', 'seed', 'epoch_length', 'batch_size_per_gpu', 'num_worker_per_gpu'}
