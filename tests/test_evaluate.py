@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from basicsr_unlearn.engine.inference import evaluate
 from basicsr_unlearn.errors import DataError, TrainingError
+from basicsr_unlearn.metrics.evaluation import evaluate, in_tiles, restorations
 
 METRICS = {'psnr': {'type': 'calculate_psnr', 'crop_border': 0}, 'ssim': {'type': 'calculate_ssim', 'crop_border': 0}}
 
@@ -76,3 +76,39 @@ def test_images_of_one_name_are_all_counted():
 def test_what_cannot_be_scored_is_refused(net, items, error, words):
     with pytest.raises(error, match=words):
         evaluate({'original': net}, items, METRICS)
+
+
+@pytest.mark.parametrize('val, shapes', [({'tile': 64}, 3 * [64]), ({'tile': 64, 'tile_overlap': 0}, 2 * [64]),
+                                         ({'tile': None, 'tile_overlap': 32}, [128]), ({}, [128])])
+def test_tiles_are_an_option_and_follow_the_scale(val, shapes):
+    """128 pixels in tiles of 64: 3, which share 32 pixels by default, or 2, which share none."""
+    seen = []
+
+    def doubled(lq: torch.Tensor) -> torch.Tensor:
+        seen.append(lq.shape[3])
+        return lq.repeat_interleave(2, 2).repeat_interleave(2, 3)
+
+    lq = torch.rand(1, 3, 8, 128)
+    torch.testing.assert_close(in_tiles(doubled, val, 2)(lq), doubled(lq), rtol=0, atol=1e-6)
+    assert seen[:-1] == shapes
+
+
+@pytest.mark.parametrize('training', [True, False])
+def test_networks_are_left_in_the_mode_they_had(training):
+    net = Shift(0).train(training)
+    evaluate({'original': net}, flat_pairs([10]), METRICS)
+    assert net.training is training
+
+
+def test_an_output_of_another_size_than_the_clean_image_is_one_sentence():
+    item = {**flat_pairs([10])[0], 'gt': torch.zeros(3, 32, 40)}
+    with pytest.raises(DataError, match='image0.png: the output of the original network is 20x16 but the clean image '
+                                        'is 40x32'):
+        evaluate({'original': Shift(0)}, [item], METRICS)
+
+
+def test_without_a_clean_image_there_are_pictures_but_no_score_against_it():
+    (item,) = flat_pairs([10])
+    del item['gt']
+    (restored,) = restorations({'original': Shift(5)}, [item], METRICS)
+    assert list(restored.images) == ['identity', 'original'] and restored.scores('original') == {}

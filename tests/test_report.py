@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from basicsr_unlearn.engine.inference import Strip
+from basicsr_unlearn.metrics.evaluation import Strip
 from basicsr_unlearn.report.drawing import where_to_look
 from basicsr_unlearn.report.run_report import write_report
 

@@ -9,12 +9,11 @@ import numpy as np
 
 from basicsr_unlearn.core.images import degraded_as_output
 from basicsr_unlearn.engine.entry import BAD_INPUT, INTERRUPTED, Parser, guarded
-from basicsr_unlearn.engine.inference import Strip
 from basicsr_unlearn.errors import DataError, OptionError
 from basicsr_unlearn.files import write_json, write_text
-from basicsr_unlearn.models.tracking import to_image
+from basicsr_unlearn.metrics.evaluation import Strip
+from basicsr_unlearn.metrics.image_scores import to_image
 from basicsr_unlearn.proof.audit.context import IDENTITY, Context, digest_of
-from basicsr_unlearn.proof.audit.curves import write_tensorboard
 from basicsr_unlearn.proof.audit.judging import references
 from basicsr_unlearn.proof.audit.measurements import MEASUREMENTS, Measurement, SkippedError
 from basicsr_unlearn.proof.audit.plan import read_audit
@@ -22,6 +21,7 @@ from basicsr_unlearn.proof.audit.schema import SCHEMA
 from basicsr_unlearn.proof.audit.verdict import verdict
 from basicsr_unlearn.proof.run_record import PACKAGES
 from basicsr_unlearn.report.audit_page import write_page
+from basicsr_unlearn.report.audit_tensorboard import write_tensorboard
 from basicsr_unlearn.report.audit_text import markdown, summary
 from basicsr_unlearn.version import __version__
 

@@ -13,11 +13,11 @@ from torch import nn
 from basicsr_unlearn.core.judgement import references
 from basicsr_unlearn.core.relearning import relearn
 from basicsr_unlearn.engine.entry import Parser, guarded, run
-from basicsr_unlearn.engine.inference import evaluate
 from basicsr_unlearn.engine.networks import load_network
 from basicsr_unlearn.engine.terminal import wrapped
 from basicsr_unlearn.errors import OptionError
 from basicsr_unlearn.files import write_json
+from basicsr_unlearn.metrics.evaluation import evaluate
 from basicsr_unlearn.options.option_file import check_options, load_option_file
 from basicsr_unlearn.proof.run_record import judged, yardstick_of_record
 from basicsr_unlearn.proof.run_verdict import Relearning

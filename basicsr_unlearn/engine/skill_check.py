@@ -2,15 +2,13 @@
 from collections.abc import Mapping
 from copy import deepcopy
 
-import numpy as np
 import torch
 from basicsr.utils.registry import DATASET_REGISTRY
 from torch import nn
 
 from basicsr_unlearn.core.judgement import has_skill
-from basicsr_unlearn.core.tiling import DEFAULT_OVERLAP, Tiled
-from basicsr_unlearn.engine.inference import evaluate
 from basicsr_unlearn.errors import OptionError
+from basicsr_unlearn.metrics.evaluation import evaluate, evenly, in_tiles
 from basicsr_unlearn.models.tracking import judged_by
 from basicsr_unlearn.zoo.checkpoint import read_weights
 
@@ -42,14 +40,13 @@ def check_skill(opt: Mapping, net: nn.Module, resumes: bool) -> None:
             return  # the model says what is missing
         net.load_state_dict({name: weights[name] for name in own})
         net.to('cuda' if torch.cuda.is_available() and opt['num_gpu'] != 0 else 'cpu')
-    val, scale = opt['val'], opt.get('scale', 1)
-    original = Tiled(net, val['tile'], val.get('tile_overlap', DEFAULT_OVERLAP), scale) if val.get('tile') else net
+    original = in_tiles(net, opt['val'], opt.get('scale', 1))
     for key, block in forget.items():
         dataset = DATASET_REGISTRY.get(block['type'])(deepcopy(dict(block)))
-        few = [dataset[int(i)] for i in np.linspace(0, len(dataset) - 1, min(len(dataset), IMAGES)).round()]
+        few = [dataset[index] for index in evenly(len(dataset), IMAGES)]
         if any('gt' not in item for item in few):
             continue
-        mean = evaluate({'original': original}, few, {metric: val['metrics'][metric]}).mean
+        mean = evaluate({'original': original}, few, {metric: opt['val']['metrics'][metric]}).mean
         scores = {column: mean[column][metric] for column in ('original', 'identity')}
         if not has_skill(**scores, yardstick=yardstick):
             raise OptionError(

@@ -1,13 +1,15 @@
-"""The metrics of one image: what validation, report and audit all call."""
+"""The metrics of one 8-bit image: what validation, report and audit all call."""
 import inspect
 import math
 from collections.abc import Mapping
 
 import numpy as np
+import torch
 from basicsr.metrics import calculate_metric
+from basicsr.utils import tensor2img
 from basicsr.utils.registry import METRIC_REGISTRY
 
-EQUAL = 100.0  # dB, in place of the infinite PSNR of an image that equals the clean one, which no mean survives
+EQUAL = 100.0  # dB, the most that a PSNR is taken for: that of equal images is infinite, which no mean survives
 OURS = ('better',)  # keys of a metric's block that say how to read it, and are not for the metric
 
 
@@ -29,5 +31,11 @@ def image_scores(image: np.ndarray, metrics: Mapping[str, Mapping], gt: np.ndarr
         if all(value is not None for value in given.values()):
             options = {key: value for key, value in block.items() if key not in OURS}
             value = float(calculate_metric(given, options))
+            value = min(value, EQUAL) if 'psnr' in block['type'] else value
             found[name] = math.copysign(EQUAL, value) if math.isinf(value) else value
     return found
+
+
+def to_image(tensor: torch.Tensor) -> np.ndarray:
+    """(1, 3, h, w) RGB in [0, 1] -> (h, w, 3) uint8 BGR, leaving the tensor as it is."""
+    return tensor2img([tensor.detach().clone()])

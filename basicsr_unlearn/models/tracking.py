@@ -8,16 +8,11 @@ from os import path as osp
 import numpy as np
 import torch
 from basicsr.archs import build_network
-from basicsr.utils import get_root_logger, imwrite, tensor2img
+from basicsr.utils import get_root_logger, imwrite
 from tqdm import tqdm
 
-from basicsr_unlearn.core.images import degraded_as_output
 from basicsr_unlearn.core.judgement import PSNR, Yardstick, false_references, has_skill, references, yardstick_of
-from basicsr_unlearn.core.memory import enough_memory
-from basicsr_unlearn.core.modes import eval_mode
-from basicsr_unlearn.core.tiling import DEFAULT_OVERLAP, restore_in_tiles
-from basicsr_unlearn.errors import TrainingError
-from basicsr_unlearn.metrics.image_scores import image_scores
+from basicsr_unlearn.metrics.evaluation import Restored, in_tiles, restorations
 from basicsr_unlearn.models.reference_lines import draw_lines
 from basicsr_unlearn.models.strips import strip_of
 
@@ -90,32 +85,19 @@ class ValidationTracking:
             self._reference_nets[which] = net.eval().requires_grad_(False)
         return self._reference_nets[which]
 
-    def test(self) -> None:
-        """Fill `self.output` for `self.lq`, by the averaged network if there is one.
-
-        By the bare network, since only the first process validates: DistributedDataParallel would wait for the others
-        to share the statistics of batch normalisation.
+    def _tested_net(self) -> torch.nn.Module:
+        """The averaged network if there is one, else the bare network, since only the first process validates:
+        DistributedDataParallel would wait for the others to share the statistics of batch normalisation.
         """
-        net = getattr(self, 'net_g_ema', None) or self.get_bare_model(self.net_g)
-        with eval_mode(net), torch.no_grad():
-            self.output = self._restore(net)
+        return getattr(self, 'net_g_ema', None) or self.get_bare_model(self.net_g)
 
-    def _restore(self, net: torch.nn.Module) -> torch.Tensor:
-        """The output of any network for `self.lq`, all of them in the same tiles if `val.tile` is set."""
-        val_opt = self.opt.get('val') or {}
-        if not val_opt.get('tile'):
-            return net(self.lq)
-        return restore_in_tiles(net, self.lq, val_opt['tile'], val_opt.get('tile_overlap', DEFAULT_OVERLAP),
-                                self.opt.get('scale', 1))
+    def _whole(self, net: torch.nn.Module) -> torch.nn.Module:
+        """Any network as it restores whole images, all of them in the same tiles if `val.tile` is set."""
+        return in_tiles(net, self.opt.get('val') or {}, self.opt.get('scale', 1))
 
-    @torch.no_grad()
-    def _reference_outputs(self) -> dict[str, torch.Tensor]:
-        outputs = {'identity': degraded_as_output(self.lq, getattr(self, 'gt', self.output))}
-        for which in ('original', 'retrained'):
-            net = self._reference_net(which)
-            if net is not None:
-                outputs[which] = self._restore(net)
-        return outputs
+    def _reference_networks(self) -> dict[str, torch.nn.Module]:
+        found = {which: self._reference_net(which) for which in ('original', 'retrained')}
+        return {which: self._whole(net) for which, net in found.items() if net is not None}
 
     # ---------------------------------------------------------------- validation
 
@@ -132,31 +114,22 @@ class ValidationTracking:
         step = self.iteration if self.is_train else current_iter
         strips = (val_opt.get('strips', DEFAULT_STRIPS) or 0) if tb_logger else 0
         new_references = bool(metrics) and name not in self.references
+        nets = {'unlearned': self._whole(self._tested_net()), **(self._reference_networks() if new_references else {})}
         totals: dict[str, dict[str, float]] = {}
         seen: dict[str, int] = {}
-        for index, data in enumerate(tqdm(dataloader, desc=name, unit='image', disable=not val_opt.get('pbar'))):
-            image_name = numbered(osp.splitext(osp.basename(data['lq_path'][0]))[0], seen)
-            with enough_memory(f'Restoring {data["lq_path"][0]}', 'set val.tile, which restores images in pieces'):
-                self.feed_data(data)
-                self.test()
-            outputs = {'unlearned': self.output}
-            identity = to_image(degraded_as_output(self.lq, getattr(self, 'gt', self.output)))
-            if not torch.isfinite(self.output).all():
-                raise TrainingError(f'The network returns values that are not finite on {data["lq_path"][0]}: it has '
-                                    'diverged and its scores would be meaningless, so use an earlier checkpoint.')
-            if new_references:
-                outputs.update(self._reference_outputs())
-            gt = to_image(self.gt) if hasattr(self, 'gt') else None
-            for which, output in outputs.items():
+        bar = tqdm(dataloader, desc=name, unit='image', disable=not val_opt.get('pbar'))
+        items = ({key: value[0] for key, value in data.items()} for data in bar)
+        for index, restored in enumerate(restorations(nets, items, metrics)):
+            for which in nets if not new_references else restored.outputs:
                 sums = totals.setdefault(which, {})
-                for metric, value in image_scores(to_image(output), metrics, gt, identity).items():
+                for metric, value in restored.scores(which).items():
                     sums[metric] = sums.get(metric, 0.0) + value
+            image_name = numbered(osp.splitext(osp.basename(restored.path))[0], seen)
             if save_img:
-                imwrite(to_image(self.output), self._image_path(name, image_name, step))
+                imwrite(restored.images['unlearned'], self._image_path(name, image_name, step))
             if index < strips:
-                tb_logger.add_image(f'strips/{name}/{image_name}', self._strip(name, image_name, outputs), step,
+                tb_logger.add_image(f'strips/{name}/{image_name}', self._strip(name, image_name, restored), step,
                                     dataformats='HWC')
-            del self.lq, self.output
         means = {which: {metric: value / len(dataloader) for metric, value in sums.items()}
                  for which, sums in totals.items()}
         self.metric_results = means.pop('unlearned', {})
@@ -174,15 +147,17 @@ class ValidationTracking:
         if self.is_train:
             self._end_of_round(name, tb_logger)
 
-    def _strip(self, name: str, image_name: str, outputs: dict) -> np.ndarray:
+    def _strip(self, name: str, image_name: str, restored: Restored) -> np.ndarray:
         """(h, w, 3) uint8 RGB: the panes of PANES that there are, side by side."""
-        if (name, image_name) not in self._reference_images:
-            references = outputs if 'identity' in outputs else self._reference_outputs()
-            self._reference_images[name, image_name] = {key: to_image(value) for key, value in references.items()
-                                                        if key != 'unlearned'}
-        images = dict(self._reference_images[name, image_name], unlearned=to_image(self.output))
-        if hasattr(self, 'gt'):
-            images['gt'] = to_image(self.gt)
+        known = self._reference_images
+        if (name, image_name) not in known:
+            item = {'lq': restored.lq[0], 'lq_path': restored.path, **({} if restored.gt is None else {
+                'gt': restored.gt[0]})}
+            missing = {key: net for key, net in self._reference_networks().items() if key not in restored.outputs}
+            others = next(restorations(missing, [item], {})).images if missing else {}
+            known[name, image_name] = {key: image for key, image in {**restored.images, **others}.items()
+                                       if key != 'unlearned'}
+        images = {**known[name, image_name], 'unlearned': restored.images['unlearned']}
         return strip_of({label: images[key][..., ::-1] for key, label in PANES.items() if key in images})
 
     def _image_path(self, name: str, image_name: str, step: int | str) -> str:
@@ -273,11 +248,6 @@ def chart_layout(roles: dict[str, str], results: dict[str, dict[str, float]]) ->
             tags = f'^{roles[name]}/.+/{re.escape(metric)}$'
             layout.setdefault(metric, {})[f'{roles[name]} sets'] = ['Multiline', [tags]]
     return layout
-
-
-def to_image(tensor: torch.Tensor) -> np.ndarray:
-    """(1, 3, h, w) RGB in [0, 1] -> (h, w, 3) uint8 BGR, leaving the tensor as it is."""
-    return tensor2img([tensor.detach().clone()])
 
 
 def file_name(stem: str, end: str) -> str:

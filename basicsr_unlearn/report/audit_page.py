@@ -3,7 +3,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 
-from basicsr_unlearn.engine.inference import Strip
+from basicsr_unlearn.metrics.evaluation import Strip
 from basicsr_unlearn.options.option_text import option_text
 from basicsr_unlearn.report.audit_charts import distributions, membership, recovery, relearning
 from basicsr_unlearn.report.audit_sections import count, section, title

@@ -8,7 +8,7 @@ from string import Template
 import cv2
 import numpy as np
 
-from basicsr_unlearn.engine.inference import Strip
+from basicsr_unlearn.metrics.evaluation import Strip
 
 MAX_SIDE = 640  # pixels of an embedded picture; enough for a column on a dense screen
 JPEG_QUALITY = 90

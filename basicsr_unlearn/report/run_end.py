@@ -1,17 +1,13 @@
 """How an unlearning run ends for the person who started it: verdict, table, report, and what to do next."""
-from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from basicsr.utils.registry import DATASET_REGISTRY
-from torch import nn
 
-from basicsr_unlearn.core.tiling import DEFAULT_OVERLAP, Tiled
-from basicsr_unlearn.engine.inference import Strip, evaluate
 from basicsr_unlearn.engine.terminal import short, wrapped
 from basicsr_unlearn.files import write_json
+from basicsr_unlearn.metrics.evaluation import Strip, evaluate, evenly, in_tiles
 from basicsr_unlearn.models.tracking import DEFAULT_STRIPS
 from basicsr_unlearn.models.unlearn_model import UnlearnModel
 from basicsr_unlearn.options.option_file import find_option_file
@@ -54,20 +50,16 @@ def pictures(model: UnlearnModel) -> dict[str, list[Strip]]:
     count = DEFAULT_STRIPS if val.get('strips') is None else val['strips']
     unlearned = getattr(model, 'net_g_ema', None) or model.get_bare_model(model.net_g)
     nets = {'original': model.teacher, 'unlearned': unlearned, 'retrained': model.retrained}
-    nets = {column: _whole(net, val, scale) for column, net in nets.items() if net is not None}
+    nets = {column: in_tiles(net, val, scale) for column, net in nets.items() if net is not None}
     found = {}
     for key, block in model.opt['datasets'].items():
         if key == 'train' or block['name'] not in model.history:
             continue
         dataset = DATASET_REGISTRY.get(block['type'])(deepcopy(dict(block)))
-        few = [dataset[int(i)] for i in np.linspace(0, len(dataset) - 1, min(len(dataset), count)).round()]
+        few = [dataset[index] for index in evenly(len(dataset), count)]
         if few and all('gt' in item for item in few):
             found[block['name']] = evaluate(nets, few, val['metrics'], strips=len(few)).strips
     return found
-
-
-def _whole(net: nn.Module, val: Mapping, scale: int) -> nn.Module:
-    return Tiled(net, val['tile'], val.get('tile_overlap', DEFAULT_OVERLAP), scale) if val.get('tile') else net
 
 
 def told(run: FinishedRun) -> str:

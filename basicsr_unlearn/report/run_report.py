@@ -12,7 +12,7 @@ from basicsr_unlearn.core.judgement import (
     references,
     retain_loss,
 )
-from basicsr_unlearn.engine.inference import Strip
+from basicsr_unlearn.metrics.evaluation import Strip
 from basicsr_unlearn.proof.run_record import yardstick_of_record
 from basicsr_unlearn.report.charts import Line, line_chart, ticks
 from basicsr_unlearn.report.drawing import duration, fill, in_order, label, picture, strip_figure

@@ -22,8 +22,8 @@ from basicsr_unlearn.core.parts import Evidence
 from basicsr_unlearn.core.relearning import relearn
 from basicsr_unlearn.data.degraded_image_dataset import DegradedImageDataset
 from basicsr_unlearn.data.paired_restoration_dataset import PairedRestorationDataset
-from basicsr_unlearn.engine.inference import evaluate
 from basicsr_unlearn.engine.networks import load_network
+from basicsr_unlearn.metrics.evaluation import evaluate
 from basicsr_unlearn.options.option_file import load_option_file
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -20,8 +20,8 @@ from pathlib import Path
 
 import torch
 
-from basicsr_unlearn.engine.inference import evaluate
 from basicsr_unlearn.engine.networks import load_network
+from basicsr_unlearn.metrics.evaluation import evaluate
 from basicsr_unlearn.options.option_file import load_option_file
 from basicsr_unlearn.options.validation_sets import measures, validation_sets
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from audit_example import example_audit
 
-from basicsr_unlearn.engine.inference import Strip
+from basicsr_unlearn.metrics.evaluation import Strip
 from basicsr_unlearn.report.audit_page import write_page
 from basicsr_unlearn.report.markdown import to_html
 

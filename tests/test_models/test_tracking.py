@@ -2,7 +2,6 @@
 import json
 import re
 from pathlib import Path
-from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -15,7 +14,7 @@ from basicsr_unlearn import train
 from basicsr_unlearn.archs.nafnet_arch import NAFNet
 from basicsr_unlearn.core.tiling import restore_in_tiles
 from basicsr_unlearn.models.reference_lines import draw_lines
-from basicsr_unlearn.models.tracking import ValidationTracking, chart_layout, numbered
+from basicsr_unlearn.models.tracking import chart_layout, numbered
 
 SHOWN = {'val.val_freq': 3, 'train.conflict_freq': 2, 'logger.use_tb_logger': True,
          'train.adversarial_opt': {'type': 'AdversarialRetainLoss', 'attack': {'type': 'one_step'}}}
@@ -251,22 +250,6 @@ def test_all_networks_are_scored_in_the_same_tiles(unlearn, folder, built, resto
         assert found == pytest.approx(in_tiles, abs=1e-4)
         assert abs(in_tiles - network_psnr(net, folder, 'rain')) > 5e-4  # it pools, so tiles differ
     assert model.references['rain']['identity']['psnr'] == pytest.approx(identity_psnr(folder, 'rain'), abs=1e-3)
-
-
-@pytest.mark.parametrize('val, shapes', [({'tile': 64}, 3 * [64]), ({'tile': 64, 'tile_overlap': 0}, 2 * [64]),
-                                         ({'tile': None, 'tile_overlap': 32}, [128]), ({}, [128]), (None, [128])])
-def test_tiles_are_an_option_and_follow_the_scale(val, shapes):
-    """128 pixels in tiles of 64: 3, which share 32 pixels by default, or 2, which share none."""
-    seen = []
-
-    def doubled(lq: torch.Tensor) -> torch.Tensor:
-        seen.append(lq.shape[3])
-        return lq.repeat_interleave(2, 2).repeat_interleave(2, 3)
-
-    lq = torch.rand(1, 3, 8, 128)
-    output = ValidationTracking._restore(SimpleNamespace(opt={'val': val, 'scale': 2}, lq=lq), doubled)
-    torch.testing.assert_close(output, doubled(lq), rtol=0, atol=1e-6)
-    assert seen[:-1] == shapes
 
 
 @pytest.mark.parametrize('changes, sentence', [

@@ -2,7 +2,6 @@
 from collections.abc import Mapping
 
 from basicsr_unlearn.core.judgement import Yardstick
-from basicsr_unlearn.report.tables import number
 
 PASSED, FAILED, NOT_MEASURED = 'passed', 'failed', 'not measured'
 STEPS_TOGETHER = 'all steps'
@@ -53,7 +52,7 @@ def _membership(audit: Mapping, limit: float, yardstick: Yardstick) -> list[dict
         low, high = (near['value'] if near[key] is None else near[key] for key in ('low', 'high'))
         check = _check('membership', attack, near['value'], 'AUC', -limit, limit)
         check['state'] = PASSED if low <= limit and high >= -limit else FAILED
-        value, *ends = (number(one, sign=True) for one in (near['value'], low, high))
+        value, *ends = (_signed(one) for one in (near['value'], low, high))
         check['words'] = (f'AUC {value} ({ends[0]} to {ends[1]}) from '
                           f'{"the retrained network" if entry["difference"] else "chance"}; the interval has to touch '
                           f'{-limit:g} to {limit:g}')
@@ -95,7 +94,13 @@ def _check(name: str, subject: str, value: float, unit: str, low: float | None, 
     limits = f'at most {high:g}' if low is None else f'{low:g} to {high:g}'
     return {'name': name, 'subject': subject, 'value': round(value, 4), 'unit': unit, 'low': low, 'high': high,
             'state': PASSED if fits else FAILED,
-            'words': f'{number(value, 2 if unit else 4, sign=True)} {unit}'.rstrip() + f'; has to be {limits}'}
+            'words': f'{_signed(value, 2 if unit else 4)} {unit}'.rstrip() + f'; has to be {limits}'}
+
+
+def _signed(value: float, digits: int = 2) -> str:
+    """A difference as people read it; 0 has no sign."""
+    value = round(value, digits) + 0.0
+    return format(value, f'{"+" if value else ""}.{digits}f')
 
 
 def _unmeasured(name: str, subject: str, unit: str, reason: str) -> dict:

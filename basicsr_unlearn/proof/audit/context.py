@@ -17,11 +17,10 @@ from tqdm import tqdm
 
 from basicsr_unlearn.core.images import degraded_as_output
 from basicsr_unlearn.core.tiling import DEFAULT_OVERLAP, Tiled
-from basicsr_unlearn.engine.inference import free_name
 from basicsr_unlearn.engine.networks import load_network
 from basicsr_unlearn.errors import DataError, OptionError, UnlearnError
-from basicsr_unlearn.metrics.image_scores import image_scores
-from basicsr_unlearn.models.tracking import to_image
+from basicsr_unlearn.metrics.evaluation import free_name
+from basicsr_unlearn.metrics.image_scores import image_scores, to_image
 from basicsr_unlearn.proof.attackers.scores import Pairs, device_of
 from basicsr_unlearn.proof.audit.kept import Kept
 from basicsr_unlearn.proof.audit.plan import RESULTS, Audit

@@ -19,10 +19,10 @@ from basicsr_unlearn.core.memory import keep_freed_memory, peak_memory
 from basicsr_unlearn.core.relearning import relearn
 from basicsr_unlearn.data.mixed_dataset import MixedDataset
 from basicsr_unlearn.engine.entry import guarded
-from basicsr_unlearn.engine.inference import evaluate
 from basicsr_unlearn.engine.networks import load_network
 from basicsr_unlearn.errors import CheckpointError
 from basicsr_unlearn.files import write_json
+from basicsr_unlearn.metrics.evaluation import evaluate
 from basicsr_unlearn.options.option_text import option_text
 from basicsr_unlearn.proof.run_record import STOPPED
 

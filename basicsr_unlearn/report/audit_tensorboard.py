@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from torch.utils.tensorboard import SummaryWriter
 
-from basicsr_unlearn.engine.inference import Strip
+from basicsr_unlearn.metrics.evaluation import Strip
 from basicsr_unlearn.models.strips import strip_of
 from basicsr_unlearn.report.audit_text import checks_table, markdown
 

@@ -5,8 +5,8 @@ import pytest
 from audit_example import LAYERS, PSNR, RELEARNING, STEPS, example_audit
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from basicsr_unlearn.engine.inference import Strip
-from basicsr_unlearn.proof.audit.curves import write_tensorboard
+from basicsr_unlearn.metrics.evaluation import Strip
+from basicsr_unlearn.report.audit_tensorboard import write_tensorboard
 from basicsr_unlearn.report.audit_text import markdown
 
 
