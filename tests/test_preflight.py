@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils.data import Dataset
 
 from basicsr_unlearn.data import image_io
+from basicsr_unlearn.data.store import ImageStore
 from basicsr_unlearn.engine import image_check
 from basicsr_unlearn.engine import preflight as module
 from basicsr_unlearn.engine.network_check import ARCH_REGISTRY
@@ -151,6 +153,42 @@ def test_clean_images_may_serve_both_streams(opt):
     preflight(opt)
 
 
+def test_a_data_set_of_ones_own_is_asked_what_it_offers_and_nothing_else(opt, monkeypatch):
+    class Plain(Dataset):
+        """Knows nothing of what preflight may ask."""
+
+        def __init__(self, opt: dict):
+            self.opt = opt
+
+        def __len__(self) -> int:
+            return 3
+
+        def __getitem__(self, index: int) -> dict:
+            return {'forget_lq': torch.zeros(3, 8, 8), 'lq_path': 'x'}
+
+    class Telling(Plain):
+        def inner(self) -> dict:
+            return {}
+
+        def images(self) -> list:
+            return [(ImageStore('hazy'), 'a')]
+
+        def inputs(self) -> set:
+            return set()
+
+        def check(self, sizes: dict) -> None:
+            raise DataError(f'{sizes} will not do.')
+
+    for cls in (Plain, Telling):
+        monkeypatch.setitem(DATASET_REGISTRY._obj_map, cls.__name__, cls)
+    lines = []
+    opt['datasets']['train'] = {'type': 'Plain', 'phase': 'train'}
+    preflight(opt, tell=lines.append)
+    assert any("another package's data set" in line for line in lines)
+    opt['datasets']['train'] = {'type': 'Telling', 'phase': 'train'}
+    assert refused(opt, DataError) == "{'hazy/a.png': (24, 20)} will not do."
+
+
 def test_depth_map_that_is_missing(opt):
     Path('depth').mkdir()
     for name in 'abc':
@@ -166,7 +204,8 @@ def test_depth_map_that_is_missing(opt):
     (lambda opt: opt['path'].update(param_key_g='params_ema'), CheckpointError, "'params_ema': it holds params"),
     (lambda opt: opt['path'].update(pretrain_network_retrained='none.pth'), CheckpointError, 'none.pth does not exist'),
     (lambda opt: opt['network_g'].update(width=5), CheckpointError, 'net.pth does not fit the PreflightNet'),
-    (lambda opt: opt.update(network_g={'type': 'NAFNet', 'width': 4}), CheckpointError, 'another architecture'),
+    (lambda opt: opt.update(network_g={'type': 'NAFNet', 'width': 4}), CheckpointError,
+     'it looks like PreflightNet'),
     (lambda opt: opt['network_g'].update(width='x'), OptionError, 'network_g does not work'),
     (lambda opt: torch.save(PreflightNet(), 'net.pth'), CheckpointError, 'whole pickled module'),
     (lambda opt: cut('net.pth'), CheckpointError, 'damaged or incomplete'),

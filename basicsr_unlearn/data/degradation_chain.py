@@ -43,19 +43,22 @@ class DegradationChain:
             {choices: [...]}. `haze` takes `depth`: a folder of depth maps (.npy or 16-bit images, larger is farther)
             named as the photographs; without it a synthetic depth is made. `blur` takes `kernels`: a folder of
             measured kernels (.npy or images), one drawn each time.
+        scale: of the clean image over the degraded one. Above 1 it was downscaled before, and there may be no steps.
 
     Raises:
         OptionError: an unknown step or parameter, or a value that is none of the three forms.
         DataError: a folder, a depth map or a kernel is missing or cannot be used.
     """
 
-    def __init__(self, steps: list[dict]):
-        if not isinstance(steps, (list, tuple)) or not steps:
+    def __init__(self, steps: list[dict], scale: int = 1):
+        if not isinstance(steps, (list, tuple)) or not steps and scale == 1:
             raise OptionError('degradations must be a list of steps, such as [{type: gaussian_noise, sigma: 25}].')
         self.steps = [_checked(step) for step in steps]
         self._kernels = {step['kernels']: _load_kernels(step['kernels']) for step in self.steps
                          if step['type'] == 'blur'}
         for step in self.steps:
+            if step.get('depth') and scale > 1:
+                raise OptionError('haze by depth maps works at scale 1 only: take depth out for a synthetic one.')
             if step.get('depth') and not Path(step['depth']).expanduser().is_dir():
                 raise DataError(f"The depth folder {step['depth']} does not exist.")
 

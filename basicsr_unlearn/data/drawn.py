@@ -1,16 +1,20 @@
 """What the datasets share: training items drawn by index, validation items fixed by name."""
+import os
 import weakref
 import zlib
 from abc import abstractmethod
+from collections.abc import Mapping
 
 import numpy as np
 import torch
 from basicsr.utils.dist_util import get_dist_info
 from torch.utils.data import Dataset
 
+from basicsr_unlearn.data.inspection import Image, Size
 from basicsr_unlearn.errors import DataError, OptionError
 
 DEFAULT_EPOCH_LENGTH = 65536
+DEFAULT_PATCH = 64  # pixels of the clean image
 
 _training_sets: 'weakref.WeakSet[DrawnDataset]' = weakref.WeakSet()
 
@@ -89,6 +93,35 @@ class DrawnDataset(Dataset):
                 raise EndOfData
             return self.sample(np.random.default_rng([self.seed, index]))
         return self.item(index)
+
+    # what preflight asks, see `inspection`
+
+    def inner(self) -> Mapping[str, list[Dataset]]:
+        return {}
+
+    def images(self) -> list[Image]:
+        return []
+
+    def inputs(self) -> set[tuple[str, str]]:
+        return set()
+
+    def check(self, sizes: Mapping[str, Size]) -> None:
+        """Nothing to check."""
+
+    def clean_images(self) -> list[Image]:
+        """The clean images, from which `retain_from: forget_gt` makes retain pairs; none if they cannot be had."""
+        return []
+
+
+def real_path(image: Image) -> str:
+    store, name = image
+    return os.path.realpath(store.path(name))
+
+
+def check_patch(images: list[Image], sizes: Mapping[str, Size], size: int) -> None:
+    """Raise DataError unless each image, of (height, width) by path, is as large as a training patch of `size`."""
+    for store, name in images:
+        crop_window(*sizes[store.path(name)], size, np.random.default_rng(0), store.path(name))
 
 
 def name_generator(seed: int, name: str) -> np.random.Generator:

@@ -1,12 +1,14 @@
 """Forget and retain pairs side by side: the training data of an unlearning run."""
+from collections.abc import Mapping
+
 import numpy as np
 from basicsr.utils.registry import DATASET_REGISTRY
+from torch.utils.data import Dataset
 
 from basicsr_unlearn.data.degradation_chain import DegradationChain
 from basicsr_unlearn.data.degraded_image_dataset import DegradedImageDataset
 from basicsr_unlearn.data.drawn import DrawnDataset, require
 from basicsr_unlearn.data.mixed_dataset import PAIR, build_mix, draw_from, shares_of
-from basicsr_unlearn.data.paired_restoration_dataset import PairedRestorationDataset
 from basicsr_unlearn.errors import OptionError
 
 
@@ -20,7 +22,8 @@ class ForgetRetainDataset(DrawnDataset):
             retain: the same; may be left out, then items have no retain keys.
             retain_from: `forget_gt` makes the retain stream from the forget pairs' clean images, so that no retain
                 data is needed.
-            retain_degradations: with it, blocks of {ratio, degradations}: how the clean images are degraded.
+            retain_degradations: with it, blocks of {ratio, degradations}: how the clean images are degraded. At a scale
+                above 1 they are downscaled first, see DegradedImageDataset, and an empty list is enough.
             gt_size, use_hflip, use_rot, seed, cache, max_pixels, scale: for all blocks that do not set them.
 
     Items: `forget_lq`, `forget_gt`, `retain_lq`, `retain_gt`, (3, h, w) RGB in [0, 1], and the four `..._path`.
@@ -52,7 +55,7 @@ class ForgetRetainDataset(DrawnDataset):
             raise OptionError(f"retain_from is '{self.opt['retain_from']}': the only source is forget_gt.")
         blocks = require(self.opt, 'retain_degradations')
         shares = shares_of(blocks, {'name': 'retain_degradations'})
-        chains = [DegradationChain(block.get('degradations')) for block in blocks]
+        chains = [DegradationChain(block.get('degradations'), self.opt.get('scale') or 1) for block in blocks]
         sets = [CleanImagesOf(child, chain) for child in self.forget for chain in chains]
         return sets, np.outer(self.forget_shares, shares).ravel()
 
@@ -68,6 +71,9 @@ class ForgetRetainDataset(DrawnDataset):
                 item.update({f'{stream}_{key}': pair[key] for key in PAIR})
         return item
 
+    def inner(self) -> Mapping[str, list[Dataset]]:
+        return {'forget': self.forget, 'retain': self.retain}
+
     def item(self, index: int) -> dict:
         raise IndexError('ForgetRetainDataset has no validation items.')
 
@@ -76,14 +82,9 @@ class CleanImagesOf(DegradedImageDataset):
     """The clean images of a forget data set, degraded in another way: retain pairs without retain data."""
 
     def __init__(self, forget: DrawnDataset, chain: DegradationChain):
-        if not isinstance(forget, (PairedRestorationDataset, DegradedImageDataset)):
-            raise OptionError(f'retain_from: forget_gt needs forget sets of type PairedRestorationDataset or '
-                              f'DegradedImageDataset, not {type(forget).__name__}: their clean images are read whole.')
-        if (forget.opt.get('scale') or 1) != 1:
-            raise OptionError('retain_from: forget_gt makes pairs of one size: it needs scale: 1.')
+        self.photographs = forget.clean_images() if hasattr(forget, 'clean_images') else []
+        if not self.photographs:
+            raise OptionError(f'retain_from: forget_gt needs forget sets whose clean images can be read whole, such as '
+                              f'PairedRestorationDataset and DegradedImageDataset, not {type(forget).__name__}.')
         DrawnDataset.__init__(self, forget.opt)
-        if isinstance(forget, PairedRestorationDataset):
-            self.images = [(forget.gt, name) for name in sorted({gt for _, gt in forget.pairs})]
-        else:
-            self.images = forget.images
         self.chain = chain

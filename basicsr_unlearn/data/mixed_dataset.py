@@ -1,5 +1,6 @@
 """Several paired datasets as one."""
 import random
+from collections.abc import Mapping
 from copy import deepcopy
 
 import numpy as np
@@ -48,6 +49,9 @@ class MixedDataset(DrawnDataset):
                 return child[index]
             index -= len(child)
         raise IndexError(index)
+
+    def inner(self) -> Mapping[str, list[Dataset]]:
+        return {'sets': self.sets}
 
 
 def build_mix(blocks: list[dict], parent: dict) -> tuple[list[Dataset], np.ndarray]:

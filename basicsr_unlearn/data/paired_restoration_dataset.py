@@ -1,10 +1,24 @@
 """Degraded and clean images from folders or LMDBs, paired by any of the usual naming rules."""
+from collections.abc import Mapping
+
 import numpy as np
 from basicsr.utils.registry import DATASET_REGISTRY
 
-from basicsr_unlearn.data.drawn import DrawnDataset, augmented, centre_window, crop_window, require, to_tensor
+from basicsr_unlearn.data.drawn import (
+    DEFAULT_PATCH,
+    DrawnDataset,
+    augmented,
+    centre_window,
+    check_patch,
+    crop_window,
+    real_path,
+    require,
+    to_tensor,
+)
 from basicsr_unlearn.data.image_io import to_float
+from basicsr_unlearn.data.inspection import Image, Size
 from basicsr_unlearn.data.pairing import filter_names, pair_names, pairs_from_list
+from basicsr_unlearn.data.sample import ensure_sample
 from basicsr_unlearn.data.store import ImageStore
 from basicsr_unlearn.errors import DataError
 
@@ -40,8 +54,9 @@ class PairedRestorationDataset(DrawnDataset):
     def __init__(self, opt: dict):
         super().__init__(opt)
         settings = opt.get('cache', False), opt.get('max_pixels')
-        self.lq = ImageStore(require(opt, 'dataroot_lq'), *settings)
-        self.gt = ImageStore(require(opt, 'dataroot_gt'), *settings)
+        for root in ('dataroot_lq', 'dataroot_gt'):
+            ensure_sample(require(opt, root))
+        self.lq, self.gt = ImageStore(opt['dataroot_lq'], *settings), ImageStore(opt['dataroot_gt'], *settings)
         lq_root, gt_root = str(self.lq.root), str(self.gt.root)
         if opt.get('pair_list'):
             pairs = pairs_from_list(opt['pair_list'], self.lq.names, self.gt.names, lq_root, gt_root)
@@ -57,8 +72,7 @@ class PairedRestorationDataset(DrawnDataset):
 
     def sample(self, rng: np.random.Generator) -> dict:
         lq, gt, paths = self._load(int(rng.integers(len(self.pairs))))
-        size = (self.opt.get('gt_size') or 64) // self.scale
-        rows, columns = crop_window(*lq.shape[:2], size, rng, paths['lq_path'])
+        rows, columns = crop_window(*lq.shape[:2], self._patch(), rng, paths['lq_path'])
         lq, gt = augmented([lq[rows, columns], gt[self._scaled(rows), self._scaled(columns)]],
                            self.opt.get('use_hflip', True), self.opt.get('use_rot', True), rng)
         return self._tensors(lq, gt, paths)
@@ -68,6 +82,25 @@ class PairedRestorationDataset(DrawnDataset):
         size = self.opt.get('center_crop')
         rows, columns = centre_window(*lq.shape[:2], size and size // self.scale)
         return self._tensors(lq[rows, columns], gt[self._scaled(rows), self._scaled(columns)], paths)
+
+    def images(self) -> list[Image]:
+        return [image for lq, gt in self.pairs for image in ((self.lq, lq), (self.gt, gt))]
+
+    def inputs(self) -> set[tuple[str, str]]:
+        return {(real_path((self.lq, name)), '') for name, _ in self.pairs}
+
+    def check(self, sizes: Mapping[str, Size]) -> None:
+        for lq, gt in self.pairs:
+            paths = {'lq_path': self.lq.path(lq), 'gt_path': self.gt.path(gt)}
+            check_sizes(sizes[paths['lq_path']], sizes[paths['gt_path']], self.scale, **paths)
+        if self.is_train:
+            check_patch([(self.lq, lq) for lq, _ in self.pairs], sizes, self._patch())
+
+    def clean_images(self) -> list[Image]:
+        return [(self.gt, name) for name in sorted({gt for _, gt in self.pairs})]
+
+    def _patch(self) -> int:
+        return (self.opt.get('gt_size') or DEFAULT_PATCH) // self.scale
 
     def _load(self, index: int) -> tuple[np.ndarray, np.ndarray, dict]:
         lq_name, gt_name = self.pairs[index]

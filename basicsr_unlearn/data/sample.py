@@ -55,8 +55,8 @@ clean/val                               the clean images of the val sets
 """
 
 
-def resolve_dataroot(root: str) -> str:
-    """The root itself; if it lies below `datasets/sample` and there is no such folder yet, the sample is laid out.
+def ensure_sample(root: str) -> None:
+    """Lay the sample out if `root` lies below `datasets/sample` and there is no such folder yet.
 
     Raises:
         DataError: see `lay_out_sample`.
@@ -64,7 +64,6 @@ def resolve_dataroot(root: str) -> str:
     below = Path(os.path.abspath(os.path.expanduser(root))).is_relative_to(SAMPLE_ROOT.absolute())
     if below and not SAMPLE_ROOT.exists():
         lay_out_sample(SAMPLE_ROOT)
-    return root
 
 
 def lay_out_sample(folder: Path) -> None:

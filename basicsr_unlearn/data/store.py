@@ -12,7 +12,6 @@ import lmdb
 import numpy as np
 
 from basicsr_unlearn.data.image_io import decode_image, list_images
-from basicsr_unlearn.data.sample import resolve_dataroot
 from basicsr_unlearn.errors import DataError
 
 _environments: dict[str, lmdb.Environment] = {}
@@ -62,7 +61,7 @@ class ImageStore:
     """Images of one folder or one BasicSR LMDB (a folder ending in `.lmdb` with a meta_info.txt).
 
     Args:
-        root: the folder; `~` is the home folder. A path below `datasets/sample` is laid out on first use.
+        root: the folder; `~` is the home folder.
         cache: keep decoded images in memory; for sets that fit there.
         max_pixels: of an image, see `decode_image`.
 
@@ -74,7 +73,7 @@ class ImageStore:
     """
 
     def __init__(self, root: str, cache: bool = False, max_pixels: int | None = None):
-        self.root = Path(resolve_dataroot(root)).expanduser()
+        self.root = Path(root).expanduser()
         self.is_lmdb = self.root.suffix == '.lmdb'
         self.max_pixels = max_pixels
         self._cache: dict[str, np.ndarray] | None = {} if cache else None

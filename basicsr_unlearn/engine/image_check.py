@@ -13,14 +13,13 @@ from typing import BinaryIO
 from PIL import Image
 
 from basicsr_unlearn.data.image_io import check_pixels, decode_image, read_header
+from basicsr_unlearn.data.inspection import Size
 from basicsr_unlearn.data.store import ImageStore
 from basicsr_unlearn.errors import DataError
 
 DECODED = 16  # images per data set that are decoded in full; of the others, head and end are read
 THREADS = 8
 END_MARKS = {b'\x89PNG': (b'IEND', 12), b'\xff\xd8\xff': (b'\xff\xd9', 2)}  # of a format: how a complete file ends
-
-Size = tuple[int, int]  # height, width
 
 _one_jpeg = threading.Lock()
 

@@ -14,14 +14,8 @@ from basicsr.utils.registry import DATASET_REGISTRY, MODEL_REGISTRY
 from torch import nn
 from torch.utils.data import Dataset
 
-from basicsr_unlearn.data.degradation_chain import load_depth
-from basicsr_unlearn.data.degraded_image_dataset import DegradedImageDataset
-from basicsr_unlearn.data.drawn import DrawnDataset, crop_window
-from basicsr_unlearn.data.forget_retain_dataset import ForgetRetainDataset
-from basicsr_unlearn.data.mixed_dataset import MixedDataset
-from basicsr_unlearn.data.paired_restoration_dataset import PairedRestorationDataset, check_sizes
-from basicsr_unlearn.data.store import ImageStore
-from basicsr_unlearn.engine.image_check import Size, measure
+from basicsr_unlearn.data.inspection import Inspectable, Size, leaves
+from basicsr_unlearn.engine.image_check import measure
 from basicsr_unlearn.engine.metric_check import check_metrics
 from basicsr_unlearn.engine.network_check import build_network, check_checkpoints, check_masks, check_smallest
 from basicsr_unlearn.engine.skill_check import check_skill
@@ -50,7 +44,7 @@ def preflight(opt: dict, full: bool = False, tell: Tell = lambda line: None) -> 
         sizes: dict[str, Size] = {}
         for key, block in opt['datasets'].items():
             dataset = _build(block, f'datasets.{key}')
-            paths = [path for leaf in _leaves(dataset) for path in _check_leaf(leaf, sizes, f'datasets.{key}', full)]
+            paths = [path for leaf in leaves(dataset) for path in _check_leaf(leaf, sizes, f'datasets.{key}', full)]
             if key == 'train' and opt['model_type'] == 'UnlearnModel':
                 _check_streams(dataset)
             if key != 'train':
@@ -118,83 +112,36 @@ def _build(block: dict, where: str) -> Dataset:
     return dataset
 
 
-def _leaves(dataset: Dataset) -> list[Dataset]:
-    """The data sets that hold images, those inside mixes included."""
-    if isinstance(dataset, ForgetRetainDataset):
-        children = [*dataset.forget, *dataset.retain]
-    elif isinstance(dataset, MixedDataset):
-        children = dataset.sets
-    else:
-        return [dataset]
-    return [leaf for child in children for leaf in _leaves(child)]
-
-
 def _check_leaf(leaf: Dataset, sizes: dict[str, Size], where: str, full: bool) -> list[str]:
     """Check all images of a data set, add (height, width) of each to `sizes`; the paths of the images."""
-    if isinstance(leaf, PairedRestorationDataset):
-        pairs = [((leaf.lq, lq), (leaf.gt, gt)) for lq, gt in leaf.pairs]
-        images = [image for pair in pairs for image in pair]
-        measure(images, sizes, full)
-        for (lq_store, lq), (gt_store, gt) in pairs:
-            paths = {'lq_path': lq_store.path(lq), 'gt_path': gt_store.path(gt)}
-            check_sizes(sizes[paths['lq_path']], sizes[paths['gt_path']], leaf.scale, **paths)
-        _check_patch([image for image, _ in pairs], sizes, leaf, leaf.scale)
-    elif isinstance(leaf, DegradedImageDataset):
-        images = leaf.images
-        measure(images, sizes, full)
-        _check_patch(leaf.images, sizes, leaf, 1)
-        _check_depths(leaf)
-    else:
+    images = leaf.images() if isinstance(leaf, Inspectable) else []
+    if not images:
         try:
             leaf[0]
         except UnlearnError:
             raise
         except Exception as error:  # as above: another package's data set
             raise DataError(f'The first image of {where} cannot be read: {_one_line(error)}.') from error
-        return []
+    measure(images, sizes, full)
+    if images:
+        leaf.check(sizes)
     return [store.path(name) for store, name in images]
-
-
-def _check_patch(images: list[tuple[ImageStore, str]], sizes: dict[str, Size], leaf: DrawnDataset, scale: int) -> None:
-    if leaf.is_train:
-        size = (leaf.opt.get('gt_size') or 64) // scale
-        for store, name in images:
-            crop_window(*sizes[store.path(name)], size, np.random.default_rng(0), store.path(name))
-
-
-def _check_depths(leaf: DegradedImageDataset) -> None:
-    for step in leaf.chain.steps:
-        if step.get('depth'):
-            there = {path.stem for path in Path(step['depth']).glob('*')}
-            for _, name in leaf.images:
-                if name not in there:
-                    load_depth(step['depth'], name)  # raises
-    leaf.item(0)
 
 
 def _check_streams(dataset: Dataset) -> None:
     """Forget and retain streams are there, and no degraded image is in both."""
-    if not isinstance(dataset, ForgetRetainDataset):
-        first = {} if isinstance(dataset, DrawnDataset) else dataset[0]
-        if not {'forget_lq', 'retain_lq'} & set(first):
+    streams = dataset.inner() if isinstance(dataset, Inspectable) else {}
+    if 'forget' not in streams:
+        if not {'forget_lq', 'retain_lq'} & set(dataset[0]):
             raise OptionError(f'datasets.train.type is {type(dataset).__name__}, which gives no forget or retain '
                               'samples: use ForgetRetainDataset.')
         return
-    forget, retain = (set().union(*(_samples(leaf) for child in stream for leaf in _leaves(child)))
-                      for stream in (dataset.forget, dataset.retain))
+    forget, retain = (set().union(*(leaf.inputs() for child in streams[stream] for leaf in leaves(child)
+                                    if isinstance(leaf, Inspectable))) for stream in ('forget', 'retain'))
     shared = sorted(forget & retain)
     if shared:
         raise DataError(f'{shared[0][0]} is in the forget and in the retain stream of datasets.train ({len(shared)} '
                         'such images): separate them, for instance with only_files and except_files.')
-
-
-def _samples(leaf: Dataset) -> set[tuple[str, str]]:
-    """What a data set shows as degraded input: a file, or a photograph and what is done to it."""
-    if isinstance(leaf, PairedRestorationDataset):
-        return {(os.path.realpath(leaf.lq.path(name)), '') for name, _ in leaf.pairs}
-    if isinstance(leaf, DegradedImageDataset):
-        return {(os.path.realpath(store.path(name)), repr(leaf.chain.steps)) for store, name in leaf.images}
-    return set()
 
 
 def _check_disk(opt: dict, net: nn.Module) -> str:

@@ -54,8 +54,8 @@ def files_of(dataset: Any) -> str:
         pending += children
         if hasattr(part, 'pairs'):
             names += ['/'.join(pair) for pair in part.pairs]
-        elif hasattr(part, 'images'):
-            names += [name for _, name in part.images]
+        elif hasattr(part, 'photographs'):
+            names += [name for _, name in part.photographs]
         elif not children:
             names += [''] * len(part)
     return f'{len(names)} samples, {hashlib.sha256(chr(0).join(names).encode()).hexdigest()[:8]}'

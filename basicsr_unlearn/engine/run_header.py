@@ -60,7 +60,7 @@ def counted(sets: Sequence[tuple[str, int]]) -> str:
 def retain_words(train_set: Any) -> str:
     """The retain stream in words; '' without one."""
     if (getattr(train_set, 'opt', None) or {}).get('retain_from'):
-        kinds = [' + '.join(step['type'] for step in block['degradations'])
+        kinds = [' + '.join(step['type'] for step in block['degradations']) or 'downscaled'
                  for block in train_set.opt['retain_degradations']]
         return f'the clean images of the forget set, degraded anew: {", ".join(kinds)}'
     return counted(stream(getattr(train_set, 'retain', [])))

@@ -114,7 +114,7 @@ def check_fit(net: nn.Module, weights: Mapping[str, Tensor], path: str) -> None:
         same = asked is not None and asked['type'] == network['type']
         settings = ', '.join(f'{name}: {value}' for name, value in network.items()
                              if name != 'type' and not (same and asked[name] == value))
-        guess = f'{network["type"]} with {settings}'
+        guess = network['type'] + (f' with {settings}' if settings else '')
     elif not (missing or unexpected):
         guess = 'the same architecture with another width or number of channels'
     elif shared >= 0.5:

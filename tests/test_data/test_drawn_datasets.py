@@ -5,6 +5,7 @@ from copy import deepcopy
 import numpy as np
 import pytest
 import torch
+from basicsr.utils.matlab_functions import imresize
 from basicsr.utils.registry import DATASET_REGISTRY
 from torch.utils.data import DataLoader
 
@@ -315,6 +316,36 @@ def test_retain_from_forget_gt(paired_folders):
     assert find_patch(items[0]['retain_gt'].numpy(), as_float(items[0]['retain_gt_path']))
     noise_free = np.mean([torch.equal(item['retain_lq'], item['retain_gt']) for item in items])
     assert noise_free == pytest.approx(0.75, abs=0.1)
+
+
+def test_clean_images_serve_super_resolution_downscaled_as_matlab_does(paired_folders):
+    clean = {'name': 'x', 'type': 'DegradedImageDataset', 'dataroot_gt': paired_folders[1], 'only_files': ['c']}
+    item = build({**clean, 'degradations': []}, 'val', scale=3)[0]
+    whole = as_float(item['gt_path'])
+    height, width = (size // 3 * 3 for size in whole.shape[1:])
+    assert np.array_equal(item['gt'].numpy(), whole[:, :height, :width])
+    small = imresize(np.ascontiguousarray(whole[:, :height, :width].transpose(1, 2, 0)), 1 / 3)
+    assert np.allclose(item['lq'].numpy(), np.clip(small, 0, 1).transpose(2, 0, 1), atol=1e-6)
+    noisy = build({**clean, 'degradations': [{'type': 'gaussian_noise', 'sigma': 25}]}, 'val', scale=3)[0]
+    noise = (noisy['lq'] - item['lq'])[(noisy['lq'] > 0) & (noisy['lq'] < 1)]
+    assert float(noise.std()) == pytest.approx(25 / 255, rel=0.3)  # at the small size
+    with pytest.raises(OptionError, match='scale 1 only'):
+        build({**clean, 'degradations': [{'type': 'haze', 'depth': 'x'}]}, 'val', scale=3)
+    with pytest.raises(OptionError, match='must be a list of steps'):
+        build({**clean, 'degradations': []}, 'val')
+
+
+def test_retain_from_forget_gt_at_scale_2(paired_folders):
+    data = build({'type': 'ForgetRetainDataset', 'scale': 2, 'gt_size': 16,
+                  'forget': [{'type': 'DegradedImageDataset', 'dataroot_gt': paired_folders[1],
+                              'degradations': [{'type': 'jpeg', 'quality': 20}]}],
+                  'retain_from': 'forget_gt', 'retain_degradations': [{'degradations': []}]}, scale=2)
+    item = data[0]
+    assert {key: tuple(value.shape) for key, value in item.items() if not isinstance(value, str)} == {
+        'forget_lq': (3, 8, 8), 'forget_gt': (3, 16, 16), 'retain_lq': (3, 8, 8), 'retain_gt': (3, 16, 16)}
+    assert find_patch(item['retain_gt'].numpy(), as_float(item['retain_gt_path']))
+    small = imresize(item['retain_gt'].numpy().transpose(1, 2, 0), 1 / 2).clip(0, 1)
+    assert np.allclose(item['retain_lq'].numpy().transpose(1, 2, 0), small, atol=1e-6)
 
 
 @pytest.mark.parametrize('more, message', [

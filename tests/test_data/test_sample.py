@@ -8,7 +8,7 @@ import pytest
 from basicsr_unlearn.data import sample
 from basicsr_unlearn.data.image_io import read_image, to_float
 from basicsr_unlearn.data.paired_restoration_dataset import PairedRestorationDataset
-from basicsr_unlearn.data.sample import CROPS, LEVELS, lay_out_sample, motorcycle_depth, resolve_dataroot
+from basicsr_unlearn.data.sample import CROPS, LEVELS, ensure_sample, lay_out_sample, motorcycle_depth
 from basicsr_unlearn.data.store import ImageStore
 from basicsr_unlearn.errors import DataError
 
@@ -89,10 +89,10 @@ def test_only_a_missing_sample_is_laid_out(in_tmp_path, monkeypatch):
     calls = []
     monkeypatch.setattr(sample, 'lay_out_sample', lambda folder: (calls.append(folder), folder.mkdir(parents=True)))
     for root in ('datasets/other', '/datasets/sample/haze', 'datasets/sample2/haze', 'elsewhere/datasets/sample'):
-        assert resolve_dataroot(root) == root
+        ensure_sample(root)
     assert not calls
     for root in ('datasets/sample/haze', './datasets/../datasets/sample/x', str(in_tmp_path / 'datasets/sample/rain')):
-        assert resolve_dataroot(root) == root
+        ensure_sample(root)
     assert calls == [Path('datasets/sample')]  # once: then it is there
     with pytest.raises(DataError, match='The folder datasets/sample/no_such does not exist'):
         ImageStore('datasets/sample/no_such')
@@ -104,7 +104,7 @@ def test_an_interrupted_layout_leaves_nothing(in_tmp_path, monkeypatch):
 
     monkeypatch.setattr(sample, 'write_image', interrupted)
     with pytest.raises(KeyboardInterrupt):
-        resolve_dataroot('datasets/sample/haze/val/input')
+        ensure_sample('datasets/sample/haze/val/input')
     assert list((in_tmp_path / 'datasets').iterdir()) == []
 
 
@@ -125,14 +125,14 @@ def test_the_slower_of_two_processes_takes_the_sample_of_the_faster(in_tmp_path,
 def test_a_disk_that_takes_nothing_is_a_clear_error(in_tmp_path):
     (in_tmp_path / 'datasets').write_text('a file where the folder should be')
     with pytest.raises(DataError, match='cannot be written to datasets/sample: Not a directory. Run where you may'):
-        resolve_dataroot('datasets/sample/clean/val')
+        ensure_sample('datasets/sample/clean/val')
 
 
 def test_missing_photographs_are_a_clear_error(in_tmp_path, monkeypatch):
     monkeypatch.setitem(CROPS['val'], 'gone', ('gone.png', 0, 1, 0, 1))
     with pytest.raises(DataError, match='scikit-image lacks gone.png'):
-        resolve_dataroot('datasets/sample/clean/val')
+        ensure_sample('datasets/sample/clean/val')
     monkeypatch.setattr(sample.importlib.util, 'find_spec', lambda name: None)
     with pytest.raises(DataError, match='scikit-image, which is not installed'):
-        resolve_dataroot('datasets/sample/clean/val')
+        ensure_sample('datasets/sample/clean/val')
     assert list(in_tmp_path.iterdir()) == []
