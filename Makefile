@@ -32,7 +32,7 @@ test: $(READY)
 
 docs: $(READY)
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
-	@echo 'Site: site/index.html'
+	@echo 'Site: site/index.html. With its search: .venv/bin/python -m http.server -d site'
 
 torture: $(READY)
 	@echo 'Hostile input: under 15 minutes on 2 cores.'

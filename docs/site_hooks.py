@@ -20,6 +20,11 @@ def on_files(files: Files, config) -> Files:
     return files
 
 
+def on_page_markdown(markdown: str, **_) -> str:
+    """Keep a mean and its deviation on one line."""
+    return markdown.replace(' ± ', '\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}')
+
+
 def methods_page() -> str:
     """Every preset of methods/: a table of all, then each with its source and its parts."""
     presets = {path.stem: path for path in sorted(METHODS.glob('*.yml'))}
