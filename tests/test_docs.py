@@ -10,9 +10,13 @@ from pathlib import Path
 
 import pytest
 import yaml
+from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, LOSS_REGISTRY, METRIC_REGISTRY
 
 from basicsr_unlearn.cli.commands import COMMANDS, main
+from basicsr_unlearn.core.parts import ANCHORS, EDITS, MASKS
 from basicsr_unlearn.engine.entry import Parser
+from basicsr_unlearn.options.loader import import_plugin, load_yaml
+from basicsr_unlearn.zoo.family import FAMILIES
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted(path.relative_to(ROOT).as_posix() for path in (
@@ -96,22 +100,46 @@ def test_option_files_and_yaml_blocks_are_what_they_seem(page):
             pytest.fail(f'{page}: {error}')
 
 
-@pytest.mark.parametrize('page', [page for page in PAGES if blocks(page, 'python', 'pycon')])
-def test_python_blocks_run(page, in_tmp_path, monkeypatch):
-    """The blocks of a page one after the other in one namespace; with >>> they are doctests."""
-    monkeypatch.syspath_prepend(str(ROOT / 'docs' / 'examples'))
+@pytest.fixture
+def registries():
+    """What the docs register is gone after the test."""
+    tables = [MASKS, EDITS, ANCHORS, FAMILIES] + [registry._obj_map for registry in (
+        ARCH_REGISTRY, DATASET_REGISTRY, LOSS_REGISTRY, METRIC_REGISTRY)]
+    before = [dict(table) for table in tables]
+    yield
+    for table, content in zip(tables, before):
+        table.clear()
+        table.update(content)
+
+
+@pytest.mark.parametrize('page', [page for page in PAGES if blocks(page, 'python')])
+def test_python_blocks_run(page, in_tmp_path, registries):
+    """Those of a page one after the other; with >>> they are doctests, with a comment of a path on top a file."""
     names = {'__name__': 'docs'}
-    for string, mark in blocks(page, 'python', 'pycon'):
-        if mark or '>>> ' not in string:
-            code = compile(string, page, 'exec')
-            if not mark:
-                exec(code, names)
+    for string, mark in blocks(page, 'python'):
+        code = compile(string, page, 'exec') if '>>> ' not in string else None
+        if mark or re.match(r'# (\S+[.]py)\n', string):
+            continue
+        if code is not None:
+            exec(code, names)
             continue
         runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
         test = doctest.DocTestParser().get_doctest(string, names, page, page, 0)
         runner.run(test, clear_globs=False)
         names = test.globs
         assert runner.summarize(verbose=False).failed == 0
+
+
+def test_the_package_of_the_docs_brings_its_network_by_the_plugin_tag(in_tmp_path, registries, monkeypatch, capsys):
+    for string, _ in blocks('docs/package.md', 'python'):
+        path = in_tmp_path / re.match(r'# (\S+[.]py)\n', string)[1]
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(string, encoding='utf-8')
+    monkeypatch.syspath_prepend(str(in_tmp_path))
+    tag = re.search(r'^plugin: .*$', READ['docs/package.md'], re.MULTILINE)[0]
+    assert 'mynets' in tag
+    import_plugin(load_yaml(tag, 'the page', plugin=True)['plugin'], 'the page')
+    assert ARCH_REGISTRY.get('TinyRestorer')(width=4).enter.out_channels == 4
 
 
 @pytest.mark.parametrize('page', [page for page in PAGES if not page.startswith('docs/')])
