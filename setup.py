@@ -55,6 +55,7 @@ setup(
         'torchvision',
         'opencv-python',
         'lmdb',
+        'jinja2>=3',
         'pyyaml',
         'numpy',
         'scikit-image',

@@ -94,7 +94,7 @@ def test_the_demo_runs_the_option_file_and_measures_what_came_of_it(job, capsys)
     assert any('sleeps' in words for words in summary['headline']) == ('Its outputs' in summary['headline'][0]
                                                                        and lead > 0.5)
     report = Path('out/here/report.html').read_text(encoding='utf-8')
-    assert report.count('<figure class="strip"') == 2 and 'Learned again' in report
+    assert report.count('<figure class="strip"') == 2 and 'learned again' in report
     shown = capsys.readouterr().out
     assert summary['headline'][0] in ' '.join(shown.split()) and f'{psnr["unlearned"]:.2f}' in shown
     assert not Path('experiments/tiny').exists()  # a person's own experiment of that name stays as it is

@@ -20,9 +20,10 @@ from basicsr_unlearn.proof.audit.plan import read_audit
 from basicsr_unlearn.proof.audit.schema import SCHEMA
 from basicsr_unlearn.proof.audit.verdict import verdict
 from basicsr_unlearn.proof.run_record import PACKAGES
-from basicsr_unlearn.report.audit_page import write_page
+from basicsr_unlearn.report.audit_findings import audit_findings
 from basicsr_unlearn.report.audit_tensorboard import write_tensorboard
-from basicsr_unlearn.report.audit_text import markdown, summary
+from basicsr_unlearn.report.audit_text import audit_markdown, audit_summary
+from basicsr_unlearn.report.pages import write_findings
 from basicsr_unlearn.version import __version__
 
 ABOUT = """\
@@ -76,7 +77,7 @@ def _main(argv: list[str] | None) -> int:
         print('Interrupted: the same command goes on with what is missing.', file=sys.stderr, flush=True)
         return INTERRUPTED
     paths = write(context, audit)
-    print(f'\n{summary(audit)}\n')
+    print(f'\n{audit_summary(audit)}\n')
     print('\n'.join(map(str, paths)), flush=True)
     return 0 if audit['verdict']['passed'] else NOT_PASSED
 
@@ -148,8 +149,8 @@ def write(context: Context, audit: dict) -> list[Path]:
     """Write audit.json, audit.md, report.html and the TensorBoard log; their paths."""
     out, strips = context.audit.out, pictures(context, audit)
     write_json(out / 'audit.json', audit)
-    write_text(out / 'audit.md', markdown(audit))
-    write_page(out / 'report.html', audit, strips)
+    write_text(out / 'audit.md', audit_markdown(audit))
+    write_findings(out / 'report.html', audit_findings(audit, strips))
     write_tensorboard(out / 'tb_logger', audit, strips)
     return [out / 'report.html', out / 'audit.md', out / 'audit.json', out / 'tb_logger']
 

@@ -35,7 +35,7 @@ from basicsr_unlearn.proof.benchmark.leaderboard import (
     target_board,
 )
 from basicsr_unlearn.proof.benchmark.records import finished, is_damaged, read_record
-from basicsr_unlearn.report.leaderboard_page import write_page
+from basicsr_unlearn.report.leaderboard_page import write_leaderboard
 from basicsr_unlearn.version import __version__
 
 ABOUT = """\
@@ -248,7 +248,7 @@ def write_boards(benchmark: Benchmark, boards: Mapping[str, Mapping]) -> list[Pa
     sections += [f'## {target}\n\n{markdown(board)}' for target, board in boards.items()]
     legend = '\n'.join(f'- **{term}**: {words}' for term, words in measured(summary))
     write_text(paths[1], '\n\n'.join([f'# {benchmark.name}', *sections, legend]) + '\n')
-    write_page(paths[2], summary, benchmark.text)
+    write_leaderboard(paths[2], summary, benchmark.text)
     return paths
 
 

@@ -6,10 +6,11 @@ from pathlib import Path
 
 from basicsr_unlearn.engine.entry import Parser, guarded
 from basicsr_unlearn.errors import OptionError
-from basicsr_unlearn.files import write_json, write_text
+from basicsr_unlearn.files import write_json
 from basicsr_unlearn.proof.audit.schema import read_audit_file
 from basicsr_unlearn.report.audit_figures import Row, differences, key_figures
-from basicsr_unlearn.report.tables import markdown_table, side_by_side
+from basicsr_unlearn.report.pages import write_page
+from basicsr_unlearn.report.tables import Table, side_by_side
 
 WIDTH = 120  # of the table in characters, less in a narrower terminal
 LEGEND = ('Forget gap: how far the score lies outside the range of the retrained networks, or from the identity '
@@ -26,7 +27,8 @@ def _main(argv: list[str] | None) -> int:
     parser = Parser(prog='basicsr-unlearn compare', description='Several audits side by side.')
     parser.add_argument('files', nargs='+', metavar='audit.json', help='two or more, as basicsr-unlearn audit writes '
                                                                        'them')
-    parser.add_argument('--out', metavar='FOLDER', help='write compare.md and compare.json there too')
+    parser.add_argument('--out', metavar='FOLDER', help='write compare.html, compare.md and compare.json there '
+                        'too')
     args = parser.parse_args(argv)
     if len(args.files) < 2:
         raise OptionError(f'{args.files[0]} is the only audit given: name two or more to compare.')
@@ -39,7 +41,7 @@ def _main(argv: list[str] | None) -> int:
             'schema': 1, 'warnings': warnings,
             'audits': [{'name': name, 'file': file} for name, file in zip(names, args.files)],
             'rows': [{'section': row.section, 'label': row.label, 'values': row.values} for row in rows]})
-        write_text(folder / 'compare.md', markdown(names, rows, warnings))
+        write_pages(folder, names, rows, warnings)
     for warning in warnings:
         print(f'Warning: {warning}', file=sys.stderr, flush=True)
     width = min(WIDTH, shutil.get_terminal_size((WIDTH, 40)).columns)
@@ -47,7 +49,7 @@ def _main(argv: list[str] | None) -> int:
     for note in [LEGEND, *([CARE] if warnings else [])]:
         print('\n' + textwrap.fill(note, width))
     if args.out:
-        print(f'\nWritten to {folder / "compare.md"} and {folder / "compare.json"}.')
+        print(f'\nWritten to {folder}: compare.html, compare.md and compare.json.')
     return 0
 
 
@@ -75,8 +77,14 @@ def unique_names(files: list[str], audits: list[dict]) -> list[str]:
     return unique
 
 
-def markdown(names: list[str], rows: list[Row], warnings: list[str]) -> str:
-    """The whole compare.md."""
-    table = [[f'{row.section}: {row.label}' if row.section else row.label, *row.cells()] for row in rows]
-    return '\n\n'.join(['# Audits side by side', *(f'> {warning}' for warning in warnings),
-                        markdown_table(['', *names], table), LEGEND]) + '\n'
+def write_pages(folder: Path, names: list[str], rows: list[Row], warnings: list[str]) -> None:
+    """Write compare.md, one table, and compare.html, one for each section. Raises OptionError."""
+    whole = Table(['', *names], [[f'{row.section}: {row.label}' if row.section else row.label, *row.cells()]
+                                 for row in rows])
+    sections = {row.section: [] for row in rows}
+    for row in rows:
+        sections[row.section].append([row.label, *row.cells()])
+    about = {'warnings': warnings, 'legend': LEGEND}
+    write_page(folder / 'compare.md', 'compare.md', table=whole, **about)
+    write_page(folder / 'compare.html', 'compare.html', title='Audits side by side', **about,
+               tables=[(section, Table(['', *names], cells)) for section, cells in sections.items()])

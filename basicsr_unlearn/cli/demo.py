@@ -21,11 +21,10 @@ from basicsr_unlearn.metrics.evaluation import evaluate
 from basicsr_unlearn.options.option_file import check_options, load_option_file
 from basicsr_unlearn.proof.run_record import judged, yardstick_of_record
 from basicsr_unlearn.proof.run_verdict import Relearning
-from basicsr_unlearn.report.demo_page import beside_section, relearning_section
-from basicsr_unlearn.report.drawing import duration
+from basicsr_unlearn.report.pages import write_findings
 from basicsr_unlearn.report.run_end import FinishedRun, finish
-from basicsr_unlearn.report.run_report import write_report
-from basicsr_unlearn.report.score_table import score_table
+from basicsr_unlearn.report.run_findings import beside_section, relearning_cards, run_findings
+from basicsr_unlearn.report.tables import duration, score_lines
 
 DEFAULT_OPTION_FILE, PUBLISHED = 'options/unlearn_haze_calibrated.yml', 'options/unlearn_haze.yml'
 CURE = 'basicsr-unlearn train -opt options/unlearn_haze_deep.yml'  # takes haze further out of the weights
@@ -70,10 +69,13 @@ def _main(argv: list[str] | None) -> int:
     record = {
         **record, 'relearning': {'pairs': PAIRS, 'lr': LR, 'curves': rounded},
         'beside': [one.record for one in beside], 'seconds_in_all': round(time.perf_counter() - begin, 1)}
-    sections = ''.join([relearning_section(curves, record, CURE), *(beside_section(one) for one in beside)])
+    unit = yardstick_of_record(record)[1].unit
+    found = run_findings(record, main_run.strips, main_run.option_file, main_run.option_text,
+                         relearning_cards(curves, PAIRS, LR, unit, CURE),
+                         [beside_section(one.record, one.option_file) for one in beside])
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / 'summary.json', record)
-    write_report(out / 'report.html', record, main_run.strips, main_run.option_file, main_run.option_text, sections)
+    write_findings(out / 'report.html', found)
     print('\n' + told(record, beside, curves, out), flush=True)
     return 0
 
@@ -137,14 +139,14 @@ def told(record: Mapping, beside: Sequence[FinishedRun], curves: Mapping, out: P
     """What the terminal shows at the end, in lines of at most 80 characters."""
     judge = dict([yardstick_of_record(record)])
     parts = [wrapped(' '.join(record['headline'])), wrapped(record['verdict']), '',
-             score_table(record['datasets'], judge)]
+             score_lines(record['datasets'], judge)]
     for name, by in curves.items():
         scores = ', '.join(f'{column} {curve[STEPS[-1]]:.2f} dB' for column, curve in by.items())
         parts += ['', wrapped(f'{name} learned again on {PAIRS} pairs, after {STEPS[-1]} steps: {scores}.'),
                   'Further out of its weights, at more cost:', f'  {CURE}']
     for one in beside:
         parts += ['', wrapped(f'Beside it, {one.record["method"]}, the published way ({one.option_file}). '
-                               + ' '.join(one.record['headline'])), '', score_table(one.record['datasets'], judge)]
+                               + ' '.join(one.record['headline'])), '', score_lines(one.record['datasets'], judge)]
     return '\n'.join([*parts, '', f'{duration(record["seconds_in_all"])} in all.',
                       f'Report:  {out / "report.html"}', f'Numbers: {out / "summary.json"}'])
 

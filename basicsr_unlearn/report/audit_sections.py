@@ -1,20 +1,53 @@
-"""What each measurement of an audit found, as a section of audit.md."""
+"""What each measurement of an audit found, as a section of its page and of audit.md."""
 from collections.abc import Callable, Mapping, Sequence
 
-from basicsr_unlearn.report.tables import ABSENT, interval, markdown_table, number, percent
+from basicsr_unlearn.options.option_text import option_text
+from basicsr_unlearn.report.findings import Block, Code, Section
+from basicsr_unlearn.report.tables import ABSENT, Table, count, number, percent, ranged
 
 MOVED_LAYERS = 8
 STATES = {True: 'yes', False: 'no', None: ABSENT}
 
 
-def section(name: str, result: Mapping, audit: Mapping) -> str | None:
-    """Markdown below the heading of a measurement; None for one that is not known here."""
-    return SECTIONS[name](result, audit) if name in SECTIONS else None
+def section(name: str, result: Mapping, audit: Mapping) -> Section | None:
+    """What a measurement found; None for one that is not known here."""
+    return Section(heading(name), SECTIONS[name](result, audit), name) if name in SECTIONS else None
 
 
-def title(name: str) -> str:
+def heading(name: str) -> str:
     """The heading of a measurement."""
     return name.replace('_', ' ').capitalize()
+
+
+def unmeasured(audit: Mapping) -> list[Section]:
+    """What was skipped, with the reasons; empty if nothing was."""
+    skipped = [f'{name}: {entry["reason"]}' for name, entry in audit['measurements'].items()
+               if entry['state'] == 'skipped']
+    skipped += [f'data set {name}: {entry["problem"]}' for name, entry in audit['datasets'].items()
+                if entry.get('problem')]
+    return [Section('Not measured', [skipped])] if skipped else []
+
+
+def method_sections(audit: Mapping) -> list[Section]:
+    """By what, on what and with which options an audit was made."""
+    versions = ', '.join(f'{name} {version}' for name, version in audit['versions'].items())
+    return [Section('How it was measured', [
+        f'Computed with {versions}, by the option file {audit["option_file"]}. Intervals are 95 % bootstrap intervals '
+        'over the photographs. The hash of a data set is of the decoded pixels of all pairs, in order.',
+        *networks_and_sets(audit)]), Section('The option file', [Code(audit['option_text'])]),
+        Section('The options as used', [Code(option_text(audit['options']))])]
+
+
+def networks_and_sets(audit: Mapping) -> list[Table]:
+    """Tables of the networks, the data sets and the time that each measurement took."""
+    networks = [[column, network['path'], network['sha256'], count(network['parameters'])]
+                for column, network in audit['networks'].items()]
+    sets = [[name, entry['role'], entry['type'], entry['sha256'] or ABSENT, count(entry['images']),
+             count(entry['photographs'])] for name, entry in audit['datasets'].items()]
+    times = [[name, entry['state'], number(entry['seconds'], 1)] for name, entry in audit['measurements'].items()]
+    return [Table(['network', 'path', 'sha256', 'parameters'], networks, 3, 'Networks'),
+            Table(['data set', 'role', 'type', 'sha256', 'images', 'photographs'], sets, 4, 'Data sets'),
+            Table(['measurement', 'state', 'seconds'], times, 2, 'Time')]
 
 
 def columns_of(mappings: Sequence[Mapping]) -> list[str]:
@@ -42,25 +75,24 @@ def digits_of(audit: Mapping) -> int:
     return 2 if metric_of(audit)['unit'] == 'dB' else 4
 
 
-def _scores(result: Mapping, audit: Mapping) -> str:
-    parts, means = [], result['mean']
+def _scores(result: Mapping, audit: Mapping) -> list[Block]:
+    means = result['mean']
     counts = ', '.join(f'{name} {len(images)}' for name, images in result['images'].items())
-    parts.append(f'Means over the images ({counts}), in brackets the 95 % bootstrap interval over the photographs.')
-    head = [_with_role(name, audit) for name in means]
+    head, tables = [_with_role(name, audit) for name in means], []
     for metric, about in result['metrics'].items():
         digits = 2 if about['unit'] == 'dB' else 4
-        rows = [[column, *(interval(means[name].get(column, {}).get(metric), digits) for name in means)]
+        rows = [[column, *(ranged(means[name].get(column, {}).get(metric), digits) for name in means)]
                 for column in columns_of(list(means.values()))]
         unit = f' in {about["unit"]}' if about['unit'] else ''
-        parts.append(f'**{metric}**{unit}, {about["better"]} is better\n\n' + markdown_table(['network', *head], rows))
-    return '\n\n'.join(parts)
+        tables.append(Table(['network', *head], rows, title=f'{metric}{unit}, {about["better"]} is better'))
+    return [f'Means over the images ({counts}), in brackets the 95 % bootstrap interval over the photographs.', *tables]
 
 
-def _forgetting(result: Mapping, audit: Mapping) -> str:
+def _forgetting(result: Mapping, audit: Mapping) -> list[Block]:
     rows, tests, distances, digits = [], [], [], digits_of(audit)
     for name, found in result.items():
         reference = found['reference'] or dict.fromkeys(('low', 'high', 'mean', 'deviation'))
-        rows.append([_with_role(name, audit), interval(found['gap'], digits, sign=True),
+        rows.append([_with_role(name, audit), ranged(found['gap'], digits, sign=True),
                      ', '.join(found['against']) or ABSENT,
                      *(number(reference[key], digits) for key in ('low', 'high', 'mean', 'deviation')),
                      STATES[found['over_forgotten'] if found['judged'] else None]])
@@ -68,67 +100,64 @@ def _forgetting(result: Mapping, audit: Mapping) -> str:
                   for column, test in found['ks'].items()]
         distances += [[name, column, *(number(by.get(other)) for other in retrained_of(audit))]
                       for column, by in found['distance'].items() if by]
-    parts = [f'How far the mean {metric_of(audit)["name"]} of the unlearned network lies outside the range of what it '
-             f'is held against{in_unit(audit)}: 0 inside, above 0 something is left, below 0 it is forgotten further '
-             'than that.',
-             markdown_table(['data set', 'forget gap', 'against', 'lowest', 'highest', 'mean', 'deviation',
-                             'over-forgotten'], rows)]
-    unjudged = [f'- {name}: {found["reason"]}' for name, found in result.items() if not found['judged']]
+    blocks = [f'How far the mean {metric_of(audit)["name"]} of the unlearned network lies outside the range of what it '
+              f'is held against{in_unit(audit)}: 0 inside, above 0 something is left, below 0 it is forgotten further '
+              'than that.',
+              Table(['data set', 'forget gap', 'against', 'lowest', 'highest', 'mean', 'deviation', 'over-forgotten'],
+                    rows)]
+    unjudged = [f'{name}: {found["reason"]}' for name, found in result.items() if not found['judged']]
     if unjudged:
-        parts.append('\n'.join(unjudged))
+        blocks.append(unjudged)
     if tests:
-        parts += ['Kolmogorov-Smirnov test of whether scores by photograph can come from one distribution: the '
-                  'unlearned network against each retrained one. A small p tells the two apart.',
-                  markdown_table(['data set', 'against', 'statistic', 'p'], tests, left=2)]
+        blocks += ['Kolmogorov-Smirnov test of whether scores by photograph can come from one distribution: the '
+                   'unlearned network against each retrained one. A small p tells the two apart.',
+                   Table(['data set', 'against', 'statistic', 'p'], tests, 2)]
     if distances:
         head = ['data set', 'network', *(f'to {column}' for column in retrained_of(audit))]
-        parts += ['Mean absolute difference of the outputs in 8-bit levels.', markdown_table(head, distances, left=2)]
-    return '\n\n'.join(parts)
+        blocks += ['Mean absolute difference of the outputs in 8-bit levels.', Table(head, distances, 2)]
+    return blocks
 
 
-def _keeping(result: Mapping, audit: Mapping) -> str:
-    rows = [[name, interval(found['loss'], digits_of(audit), sign=True), percent(found['kept']),
+def _keeping(result: Mapping, audit: Mapping) -> list[Block]:
+    rows = [[name, ranged(found['loss'], digits_of(audit), sign=True), percent(found['kept']),
              STATES[found['collapsed']]] for name, found in result.items()]
-    return (f'What the unlearned network lost of the original\'s {metric_of(audit)["name"]}{in_unit(audit)}, and how '
-            'much is left of what the original gains over the untouched input.\n\n'
-            + markdown_table(['data set', 'retain loss', 'gain kept', 'collapsed'], rows))
+    return [f'What the unlearned network lost of the original\'s {metric_of(audit)["name"]}{in_unit(audit)}, and how '
+            'much is left of what the original gains over the untouched input.',
+            Table(['data set', 'retain loss', 'gain kept', 'collapsed'], rows)]
 
 
-def _membership(result: Mapping, audit: Mapping) -> str:
+def _membership(result: Mapping, audit: Mapping) -> list[Block]:
     attacks = {name: found for name, found in result['attacks'].items() if found['state'] == 'measured'}
     rates = columns_of([by for found in attacks.values() for by in found['tpr'].values()])
     rows = []
     for name, found in attacks.items():
         for column, auc in found['auc'].items():
             shares = found['tpr'].get(column, {})
-            rows.append([name, column, interval(auc), *(percent(shares.get(rate)) for rate in rates),
-                         interval(found['difference'].get(column), sign=True)])
-    parts = [f'Can images of {result["members"]}, which the original was trained on, be told from those of '
-             f'{result["unseen"]}, which no network has seen? AUC 0.50 is chance.']
-    if rows:
-        head = ['attack', 'network', 'AUC', *(f'TPR at {100 * float(rate):g} % FPR' for rate in rates),
-                'AUC of unlearned less this']
-        parts.append(markdown_table(head, rows, left=2))
-    parts.append('\n'.join(f'- {name}: {found["reading"]}. {found["text"]}' if name in attacks else
-                           f'- {name}: skipped. {found["reason"]}' for name, found in result['attacks'].items()))
-    return '\n\n'.join(parts)
+            rows.append([name, column, ranged(auc), *(percent(shares.get(rate)) for rate in rates),
+                         ranged(found['difference'].get(column), sign=True)])
+    head = ['attack', 'network', 'AUC', *(f'TPR at {100 * float(rate):g} % FPR' for rate in rates),
+            'AUC of unlearned less this']
+    return [f'Can images of {result["members"]}, which the original was trained on, be told from those of '
+            f'{result["unseen"]}, which no network has seen? AUC 0.50 is chance.',
+            *([Table(head, rows, 2)] if rows else []),
+            [f'{name}: {found["reading"]}. {found["text"]}' if name in attacks else
+             f'{name}: skipped. {found["reason"]}' for name, found in result['attacks'].items()]]
 
 
-def _relearning(result: Mapping, audit: Mapping) -> str:
+def _relearning(result: Mapping, audit: Mapping) -> list[Block]:
     seeds = len(result['seeds'])
     mean = f'mean over {seeds} seeds, in brackets their range' if seeds > 1 else 'of one seed'
-    return f'{_protocol(result, audit)}; {mean}. {_lead(result)}\n\n{_curves(result, audit)}'
+    return [f'{_protocol(result, audit)}; {mean}. {_lead(result)}', *_curves(result, audit)]
 
 
-def _recovery(result: Mapping, audit: Mapping) -> str:
-    parts = ['Only a small part may change, all other weights stay as they are. '
-             f'{_protocol(result, audit)}. '
-             f'{_lead(result)}']
+def _recovery(result: Mapping, audit: Mapping) -> list[Block]:
+    blocks = ['Only a small part may change, all other weights stay as they are. '
+              f'{_protocol(result, audit)}. {_lead(result)}']
     for way, found in result['ways'].items():
-        what = f'**{way.replace("_", " ")}**'
-        parts.append(f'{what}\n\n{_curves(found, audit)}' if found['state'] == 'measured' else
-                     f'{what}: skipped. {found["reason"]}')
-    return '\n\n'.join(parts)
+        what = way.replace('_', ' ')
+        blocks += (_curves(found, audit, what) if found['state'] == 'measured' else
+                   [f'{what}: skipped. {found["reason"]}'])
+    return blocks
 
 
 def _protocol(result: Mapping, audit: Mapping) -> str:
@@ -142,48 +171,47 @@ def _lead(result: Mapping) -> str:
         'the best retrained one.' if result['against'] else 'its own start, as there is no retrained network.'))
 
 
-def _curves(found: Mapping, audit: Mapping) -> str:
+def _curves(found: Mapping, audit: Mapping, title: str = '') -> list[Block]:
     curves, digits, unit = found['curves'], digits_of(audit), metric_of(audit)['unit']
-    rows = [[step, *(interval(curve.get(step), digits) for curve in curves.values()), number(lead, digits, sign=True)]
+    rows = [[step, *(ranged(curve.get(step), digits) for curve in curves.values()), number(lead, digits, sign=True)]
             for step, lead in found['gap'].items()]
     largest, mean = (f'{number(found[key], digits, sign=True)} {unit}'.strip() for key in ('largest_gap', 'area'))
-    return (markdown_table(['step', *curves, 'lead'], rows, left=0)
-            + f'\n\nLargest lead after the start: {largest}.'
-            + ('' if found['area'] is None else f' Mean lead over all steps: {mean}.'))
+    return [Table(['step', *curves, 'lead'], rows, 0, title), f'Largest lead after the start: {largest}.'
+            + ('' if found['area'] is None else f' Mean lead over all steps: {mean}.')]
 
 
-def _representation(result: Mapping, audit: Mapping) -> str:
+def _representation(result: Mapping, audit: Mapping) -> list[Block]:
     head = ['layer', *(f'CKA {pair}' for pair in result['cka']), *(f'gain of {column}' for column in result['gain'])]
     rows = [[layer, *(number(by.get(layer)) for by in result['cka'].values()),
              *(number(by.get(layer), sign=True) for by in result['gain'].values())] for layer in result['layers']]
-    return (f'On {result["images"]} images of {result["dataset"]}: how alike the features of two networks are (CKA, 1 '
+    return [f'On {result["images"]} images of {result["dataset"]}: how alike the features of two networks are (CKA, 1 '
             'is equal), and the gain in dB when the mean features of the original are added back in one layer; a high '
-            'one says that the skill sleeps behind that layer.\n\n' + markdown_table(head, rows))
+            'one says that the skill sleeps behind that layer.', Table(head, rows)]
 
 
-def _robustness(result: Mapping, audit: Mapping) -> str:
-    rows = [[name, column, *(interval(found['columns'][column][key]) for key in ('clean', 'attacked', 'fall'))]
+def _robustness(result: Mapping, audit: Mapping) -> list[Block]:
+    rows = [[name, column, *(ranged(found['columns'][column][key]) for key in ('clean', 'attacked', 'fall'))]
             for name, found in result.items() for column in found['columns']]
     attacks = '; '.join(f'{name}: {_words(found["attack"])}, {found["images"]} images'
                         for name, found in result.items())
-    return (f'PSNR in dB when the input is moved to raise the error of the network ({attacks}).\n\n'
-            + markdown_table(['data set', 'network', 'clean', 'attacked', 'fall'], rows, left=2))
+    return [f'PSNR in dB when the input is moved to raise the error of the network ({attacks}).',
+            Table(['data set', 'network', 'clean', 'attacked', 'fall'], rows, 2)]
 
 
 def _words(attack: Mapping | str) -> str:
     return attack if isinstance(attack, str) else ', '.join(f'{key} {value}' for key, value in attack.items())
 
 
-def _weights(result: Mapping, audit: Mapping) -> str:
+def _weights(result: Mapping, audit: Mapping) -> list[Block]:
     head = ['weights', 'changed', 'distance', 'relative']
-    parts = ['Against the original: how many weights have another value, and the L2 norm of the difference, as it is '
-             'and relative to the norm before.',
-             markdown_table(['network', *head], [[column, *_moved(found)] for column, found in result.items()])]
+    blocks = ['Against the original: how many weights have another value, and the L2 norm of the difference, as it is '
+              'and relative to the norm before.',
+              Table(['network', *head], [[column, *_moved(found)] for column, found in result.items()])]
     layers = list(result.get('unlearned', {}).get('layers', {}).items())[:MOVED_LAYERS]
     if layers:
-        parts.append('The layers of the unlearned network that moved most:\n\n'
-                     + markdown_table(['layer', *head], [[name, *_moved(found)] for name, found in layers]))
-    return '\n\n'.join(parts)
+        blocks += ['The layers of the unlearned network that moved most:',
+                   Table(['layer', *head], [[name, *_moved(found)] for name, found in layers])]
+    return blocks
 
 
 def _moved(found: Mapping) -> list[str]:
@@ -191,26 +219,21 @@ def _moved(found: Mapping) -> list[str]:
             percent(found['relative'])]
 
 
-def _cost(result: Mapping, audit: Mapping) -> str:
+def _cost(result: Mapping, audit: Mapping) -> list[Block]:
     retraining, share = result['retraining'] or {}, result['share'] or {}
     rows = [[label, count(result[key]), count(retraining.get(key)), percent(share.get(key))]
             for label, key in (('steps', 'steps'), ('patches seen', 'samples'))]
     rows.append(['seconds', number(result['seconds'], 0), ABSENT, ABSENT])
     rows.append(['peak memory, MB', number(result['memory_mb'], 0), ABSENT, ABSENT])
-    return (f'As {result["log"]} says.\n\n' if result['log'] else '') + markdown_table(
-        ['', 'unlearning', 'retraining', 'share'], rows)
-
-
-def count(value: int | None) -> str:
-    """A whole number with its thousands apart, `-` for None."""
-    return ABSENT if value is None else f'{value:,}'
+    return [*([f'As {result["log"]} says.'] if result['log'] else []),
+            Table(['', 'unlearning', 'retraining', 'share'], rows)]
 
 
 def _with_role(name: str, audit: Mapping) -> str:
     return f'{name} ({audit["datasets"][name]["role"]})'
 
 
-SECTIONS: dict[str, Callable[[Mapping, Mapping], str]] = {
+SECTIONS: dict[str, Callable[[Mapping, Mapping], list[Block]]] = {
     'scores': _scores, 'forgetting': _forgetting, 'keeping': _keeping, 'membership': _membership,
     'relearning': _relearning, 'recovery': _recovery, 'representation': _representation, 'robustness': _robustness,
     'weights': _weights, 'cost': _cost,

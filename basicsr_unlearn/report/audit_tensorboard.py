@@ -8,7 +8,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from basicsr_unlearn.metrics.evaluation import Strip
 from basicsr_unlearn.models.strips import strip_of
-from basicsr_unlearn.report.audit_text import checks_table, markdown
+from basicsr_unlearn.report.audit_text import audit_markdown, checks_table
 
 PANES = {'identity': 'input', 'gt': 'clean'}  # other columns are shown by their names
 RUN = re.compile(r'(identity|original|unlearned|retrained(_\d+)?)')  # sub-folders that belong to an audit
@@ -35,7 +35,7 @@ def write_tensorboard(folder: str | Path, audit: Mapping, strips: Mapping[str, S
         writer.add_text('verdict', f'**{verdict["headline"]}**\n\n{verdict["sentence"]}')
         for level, judged in verdict['levels'].items():
             writer.add_text(f'checks/{level}', f'{judged["state"]}\n\n{checks_table(judged["checks"])}')
-        writer.add_text('audit', markdown(audit))
+        writer.add_text('audit', audit_markdown(audit))
         for name, of_set in strips.items():
             for strip in of_set:
                 writer.add_image(f'strips/{name}/{strip.name}', strip_of({

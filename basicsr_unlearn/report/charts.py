@@ -1,9 +1,10 @@
-"""Charts of the HTML pages as inline SVG: curves over steps, and rows of values on one axis."""
+"""Charts of the pages: curves over steps, and rows of values on one axis."""
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 
 import numpy as np
+
+from basicsr_unlearn.report.drawing import Drawing
 
 LETTER, BOLD, LINE = 6.6, 7.2, 13.5  # widths of a letter and distance of two lines of text, in units of the drawing
 MANY = 60  # dots, beyond which they are paler and the mark has a halo
@@ -32,7 +33,7 @@ class Row:
 
 def line_chart(lines: Sequence[Line], references: Mapping[str, float], spoken: str, x_name: str,
                x_ticks: Sequence[float], x_scale: Callable[[float], float] = float, width: int = 400,
-               height: int = 240) -> str:
+               height: int = 240, least: float = 2.0) -> Drawing:
     """Curves with their last values written at the right end, and reference values as horizontal lines.
 
     Args:
@@ -42,13 +43,14 @@ def line_chart(lines: Sequence[Line], references: Mapping[str, float], spoken: s
         x_name, x_ticks: of the horizontal axis; ticks without room for their number get none.
         x_scale: of an x before it is drawn in proportion, such as `math.log1p`.
         width, height: of the drawing in its own units; letters are 11.5 high.
+        least: span of the vertical axis, as 2 dB, in which noise stays small.
     """
     labels = {line.label: (line.css, line.points[-1][1]) for line in lines}
     labels = {**{name: (name, value) for name, value in references.items()}, **labels}
     left, right, top, bottom = 32, 24 + BOLD * max(len(name) + 5 for name in labels), 10, 42
     values = [y for line in lines for _, y in line.points] + [y for line in lines for both in line.ranges for y in both]
     values += references.values()
-    middle, span = (min(values) + max(values)) / 2, max(max(values) - min(values), 2.0)  # 2 dB: noise stays small
+    middle, span = (min(values) + max(values)) / 2, max(max(values) - min(values), least)
     low, high = middle - span * 0.54, middle + span * 0.54
     xs = [x_scale(x) for line in lines for x, _ in line.points]
     first, last = min(xs), max(max(xs), min(xs) + 1e-6)
@@ -59,39 +61,35 @@ def line_chart(lines: Sequence[Line], references: Mapping[str, float], spoken: s
     def y(value: float) -> float:
         return top + (height - top - bottom) * (high - value) / (high - low)
 
-    parts = []
+    drawing = Drawing(width, height, spoken)
     for tick in ticks(low, high, height // 40):
         if low <= tick <= high:
-            parts.append(f'<line class="grid" x1="{left}" x2="{width - right:.1f}" y1="{y(tick):.1f}" '
-                         f'y2="{y(tick):.1f}"/><text x="{left - 7}" y="{y(tick) + 4:.1f}" text-anchor="end">'
-                         f'{signed(tick)}</text>')
+            drawing.line('grid', (left, y(tick)), (width - right, y(tick)))
+            drawing.text('', (left - 7, y(tick) + 4), signed(tick), 'end')
     for tick in _with_room(x_ticks, x):
-        parts.append(f'<text x="{x(tick):.1f}" y="{height - 24}" text-anchor="middle">{tick:,}</text>')
-    parts.append(f'<text x="{(left + width - right) / 2:.1f}" y="{height - 6}" text-anchor="middle">'
-                 f'{escape(x_name)}</text>')
+        drawing.text('', (x(tick), height - 24), f'{tick:,}', 'middle')
+    drawing.text('', ((left + width - right) / 2, height - 6), x_name, 'middle')
     for name, value in references.items():
-        parts.append(f'<line class="ref {name}" x1="{left}" x2="{width - right:.1f}" y1="{y(value):.1f}" '
-                     f'y2="{y(value):.1f}"/>')
+        drawing.line(f'ref {name}', (left, y(value)), (width - right, y(value)))
     for line in lines:
         if line.ranges:
-            there = [f'{x(at):.1f},{y(top_):.1f}' for (at, _), (_, top_) in zip(line.points, line.ranges)]
-            back = [f'{x(at):.1f},{y(floor):.1f}' for (at, _), (floor, _) in zip(line.points, line.ranges)][::-1]
-            parts.append(f'<polygon class="band {line.css}" points="{" ".join(there + back)}"/>')
+            drawing.polygon(f'band {line.css}', [
+                *((x(at), y(ceiling)) for (at, _), (_, ceiling) in zip(line.points, line.ranges)),
+                *[(x(at), y(floor)) for (at, _), (floor, _) in zip(line.points, line.ranges)][::-1]])
     for line in lines:
-        path = ' '.join(f'{x(at):.1f},{y(value):.1f}' for at, value in line.points)
-        parts.append(f'<polyline class="line {line.css}" points="{path}"/>')
-        if len(line.points) <= 40:
-            parts += [f'<circle class="point {line.css}" cx="{x(at):.1f}" cy="{y(value):.1f}" r="3"/>'
-                      for at, value in line.points]
+        points = [(x(at), y(value)) for at, value in line.points]
+        drawing.line(f'line {line.css}', *points)
+        if len(points) <= 40:
+            for point in points:
+                drawing.circle(f'point {line.css}', point, 3)
     places = spread([y(value) for _, value in labels.values()], LINE, top + 4, height - bottom - 2)
     for (name, (css, value)), place in zip(labels.items(), places):
-        parts.append(f'<text class="{css}" x="{width - right + 8:.1f}" y="{place + 4:.1f}">{escape(name)} '
-                     f'{signed(value, 1)}</text>')
-    return _svg(width, height, spoken, parts)
+        drawing.text(css, (width - right + 8, place + 4), f'{name} {signed(value, 1)}')
+    return drawing
 
 
 def rows_chart(rows: Sequence[Row], spoken: str, axis: tuple[float, float] | None = None, line: float | None = None,
-               digits: int = 2, width: int = 400) -> str:
+               digits: int = 2, width: int = 400) -> Drawing:
     """One row per network, all on one axis: each value a dot, the statistic a mark with its interval and its number.
 
     Args:
@@ -112,40 +110,33 @@ def rows_chart(rows: Sequence[Row], spoken: str, axis: tuple[float, float] | Non
     def x(value: float) -> float:
         return left + (width - left - right) * (value - low) / (high - low)
 
-    parts = []
+    drawing = Drawing(width, height, spoken)
     for tick in marks:
-        zero = ' zero' if tick == line else ''
-        parts.append(f'<line class="grid{zero}" x1="{x(tick):.1f}" x2="{x(tick):.1f}" y1="{top}" '
-                     f'y2="{height - 22}"/><text x="{x(tick):.1f}" y="{height - 7}" text-anchor="middle">'
-                     f'{signed(tick)}</text>')
+        drawing.line('grid zero' if tick == line else 'grid', (x(tick), top), (x(tick), height - 22))
+        drawing.text('', (x(tick), height - 7), signed(tick), 'middle')
     if line is not None and line not in marks:
-        parts.append(f'<line class="grid zero" x1="{x(line):.1f}" x2="{x(line):.1f}" y1="{top}" y2="{height - 22}"/>')
-    for number, row in enumerate(rows):
-        y = top + step * (number + 0.5)
-        parts.append(f'<text class="{row.css}" x="0" y="{y + 4:.1f}">{escape(row.label)}</text>')
-        many = ' many' if len(row.dots) > MANY else ''
-        parts += [f'<circle class="dot{many} {row.css}" cx="{cx:.1f}" cy="{y + shift:.1f}" r="2.6"/>'
-                  for cx, shift in _swarm([x(value) for value in row.dots])]
+        drawing.line('grid zero', (x(line), top), (x(line), height - 22))
+    for place, row in enumerate(rows):
+        y = top + step * (place + 0.5)
+        drawing.text(row.css, (0, y + 4), row.label)
+        for cx, shift in _swarm([x(value) for value in row.dots]):
+            drawing.circle(f'dot many {row.css}' if len(row.dots) > MANY else f'dot {row.css}', (cx, y + shift), 2.6)
         if row.interval:
-            parts.append(_mark(row, x, y))
-            parts.append(f'<text class="{row.css}" x="{width}" y="{y + 4:.1f}" text-anchor="end">'
-                         f'{signed(row.interval[0], digits)}</text>')
-    return _svg(width, height, spoken, parts)
+            _mark(drawing, row, x, y)
+            drawing.text(row.css, (width, y + 4), signed(row.interval[0], digits), 'end')
+    return drawing
 
 
-def _mark(row: Row, x: Callable[[float], float], y: float) -> str:
+def _mark(drawing: Drawing, row: Row, x: Callable[[float], float], y: float) -> None:
     value, low, high = row.interval
-    lines = [] if low is None or high is None else [(low, high, 0)]
-    dot = ''
+    lines = [] if low is None or high is None else [((x(low), y), (x(high), y))]
     if row.css in ('original', 'identity'):
-        lines.append((value, value, 8))
-    else:
-        css = 'ring' if row.css == 'retrained' else row.css
-        dot = f'<circle class="{css}" cx="{x(value):.1f}" cy="{y:.1f}" r="5"/>'
-    places = [f'x1="{x(start):.1f}" x2="{x(end):.1f}" y1="{y - half:.1f}" y2="{y + half:.1f}"'
-              for start, end, half in lines]
-    halo = [f'<line class="halo" {place}/>' for place in places] if len(row.dots) > MANY else []
-    return ''.join([*halo, *(f'<line class="span {row.css}" {place}/>' for place in places), dot])
+        lines.append(((x(value), y - 8), (x(value), y + 8)))
+    for css in ('halo', f'span {row.css}')[len(row.dots) <= MANY:]:
+        for ends in lines:
+            drawing.line(css, *ends)
+    if row.css not in ('original', 'identity'):
+        drawing.circle('ring' if row.css == 'retrained' else row.css, (x(value), y), 5)
 
 
 def _swarm(positions: Sequence[float]) -> list[tuple[float, float]]:
@@ -165,10 +156,6 @@ def _with_room(values: Sequence[float], x: Callable[[float], float]) -> list[flo
         if not kept or x(kept[-1]) - x(value) > LETTER * (len(f'{kept[-1]:,}') + len(f'{value:,}')) / 2 + 6:
             kept.append(value)
     return kept[::-1]
-
-
-def _svg(width: float, height: float, spoken: str, parts: Sequence[str]) -> str:
-    return f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(spoken)}">{"".join(parts)}</svg>'
 
 
 def signed(value: float, digits: int | None = None) -> str:

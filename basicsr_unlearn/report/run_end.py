@@ -12,9 +12,9 @@ from basicsr_unlearn.models.tracking import DEFAULT_STRIPS
 from basicsr_unlearn.models.unlearn_model import UnlearnModel
 from basicsr_unlearn.options.option_file import find_option_file
 from basicsr_unlearn.proof.run_record import run_record, yardstick_of_record
-from basicsr_unlearn.report.drawing import duration
-from basicsr_unlearn.report.run_report import write_report
-from basicsr_unlearn.report.score_table import score_table
+from basicsr_unlearn.report.pages import write_findings
+from basicsr_unlearn.report.run_findings import run_findings
+from basicsr_unlearn.report.tables import duration, score_lines
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def finish(model: UnlearnModel, option_file: str, method: str | None, seconds: f
     run = FinishedRun(run_record(model, method, seconds), pictures(model), folder, option_file,
                       find_option_file(option_file).read_text(encoding='utf-8'))
     write_json(folder / 'run.json', run.record)
-    write_report(folder / 'report.html', run.record, run.strips, option_file, run.option_text)
+    write_findings(folder / 'report.html', run_findings(run.record, run.strips, option_file, run.option_text))
     return run
 
 
@@ -70,7 +70,7 @@ def told(run: FinishedRun) -> str:
     if record['likely_cause']:
         parts.append(wrapped(f'Likely cause: {record["likely_cause"]}'))
     if record['datasets']:
-        parts.append('\n' + score_table(record['datasets'], {metric: yardstick}))
+        parts.append('\n' + score_lines(record['datasets'], {metric: yardstick}))
     parts.append(f'\n{record["steps"]:,} steps in {duration(record["seconds"])}, ended by: {record["ended_by"]}.')
     folder = Path(short(run.folder))
     files = [('Network', short(network)), ('Report', folder / 'report.html'), ('Numbers', folder / 'run.json'),

@@ -1,13 +1,46 @@
-"""Numbers as people read them, and tables aligned for plain text, as Markdown or for the terminal."""
+"""Numbers as people read them, and tables of them: as Markdown, for the terminal, and for a page's template."""
 import math
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import zip_longest
+from typing import NamedTuple
+
+from basicsr_unlearn.core.judgement import Yardstick, forget_gap, has_skill, retain_loss
 
 ABSENT = '-'
+GAP = 2  # between columns on the terminal, in characters
 MOST_LABEL = 24  # of `side_by_side`, in characters
 NARROWEST = 10  # of a column there: wide enough for any word of a verdict
-GAP = 2
+NETWORKS = ('identity', 'original', 'unlearned', 'network', 'retrained')  # network: one that is tested
+NAME, CELL = 16, 11  # of a score table on the terminal: the longest name of a data set, the width of a column
+
+
+class Ranged(NamedTuple):
+    """A number with its interval or spread, which a page shows smaller."""
+    value: str
+    spread: str
+
+    def __str__(self) -> str:
+        return f'{self.value} ({self.spread})'
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells ready to be read: `head` may be empty, the first `left` columns are text, the others numbers."""
+    head: Sequence[str]
+    rows: Sequence[Sequence[str | Ranged]]
+    left: int = 1
+    title: str = ''
+
+    def markdown(self) -> str:
+        """A Markdown table, aligned in plain text too, below its title."""
+        lines = [[str(cell).replace('|', '\\|') for cell in line] for line in (self.head, *self.rows)]
+        wide = [max(3, *map(len, column)) for column in zip(*lines)]
+        rows = [f'| {" | ".join(padded(line, wide, self.left))} |' for line in lines]
+        rows.insert(1, '|' + '|'.join(f' {"-" * w} ' if i < self.left else f' {"-" * (w - 1)}: '
+                                      for i, w in enumerate(wide)) + '|')
+        return '\n'.join([*([f'**{self.title}**', ''] if self.title else []), *rows])
 
 
 def number(value: float | None, digits: int = 2, sign: bool = False) -> str:
@@ -26,22 +59,23 @@ def percent(share: float | None) -> str:
     return f'{value:.0f} %' if value >= 99.95 or value == 0 else f'{value:.1f} %' if value >= 1 else f'{value:.2g} %'
 
 
-def interval(found: Mapping | None, digits: int = 2, sign: bool = False) -> str:
+def count(value: int | None) -> str:
+    """A whole number with its thousands apart, `-` for None."""
+    return ABSENT if value is None else f'{value:,}'
+
+
+def ranged(found: Mapping | None, digits: int = 2, sign: bool = False) -> str | Ranged:
     """`value (low to high)` of `{value, low, high}`, without the bounds where there are none or all are one."""
     if found is None:
         return ABSENT
     value, low, high = (number(found[key], digits, sign) for key in ('value', 'low', 'high'))
-    return value if found['low'] is None or low == value == high else f'{value} ({low} to {high})'
+    return value if found['low'] is None or low == value == high else Ranged(value, f'{low} to {high}')
 
 
-def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
-    """A Markdown table whose first `left` columns are text, aligned to the left, the others to the right."""
-    lines = [[str(cell).replace('|', '\\|') for cell in line] for line in (head, *rows)]
-    wide = [max(3, *map(len, column)) for column in zip(*lines)]
-    text = [f'| {" | ".join(padded(line, wide, left))} |' for line in lines]
-    text.insert(1, '|' + '|'.join(f' {"-" * w} ' if i < left else f' {"-" * (w - 1)}: ' for i, w in enumerate(wide))
-                + '|')
-    return '\n'.join(text)
+def duration(seconds: float) -> str:
+    """As '2 min 05 s', or '40 s'."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f'{minutes} min {rest:02d} s' if minutes else f'{rest} s'
 
 
 def plain_lines(rows: Sequence[Sequence[str]], left: int = 1, gap: int = GAP) -> list[str]:
@@ -53,6 +87,64 @@ def plain_lines(rows: Sequence[Sequence[str]], left: int = 1, gap: int = GAP) ->
 def padded(cells: Sequence[str], wide: Sequence[int], left: int) -> list[str]:
     """Each cell as wide as its column."""
     return [cell.ljust(w) if i < left else cell.rjust(w) for i, (cell, w) in enumerate(zip(cells, wide))]
+
+
+def score_tables(datasets: Mapping[str, Mapping], judged: Mapping[str, Yardstick]) -> list[Table]:
+    """A table for each metric, a row for each data set, a column for each network and one for what became of the set.
+
+    Args:
+        datasets: name -> `role` and `scores`, metric -> column -> value; the columns are those of judgement.py, and
+            `network` in place of `unlearned` for a network that is tested.
+        judged: the metric that forgetting is judged by, with its yardstick: its rows say what was forgotten and lost.
+    """
+    tables = []
+    for metric in dict.fromkeys(metric for entry in datasets.values() for metric in entry['scores']):
+        yardstick = judged.get(metric)
+        sets = {name: entry for name, entry in datasets.items() if entry['scores'].get(metric)}
+        columns = networks_in([entry['scores'][metric] for entry in sets.values()])
+        in_db = yardstick.unit == 'dB' if yardstick else 'psnr' in metric.lower()
+        rows = []
+        for name, entry in sets.items():
+            scores = entry['scores'][metric]
+            rows.append([name, *(number(scores.get(column), 2 if in_db else 4) for column in columns),
+                         difference(entry['role'], scores, yardstick) if yardstick else ''])
+        title = f'{yardstick.name}, {yardstick.unit}' if yardstick and yardstick.unit else metric.upper()
+        tables.append(Table([title, *columns, ''], rows))
+    return tables
+
+
+def score_lines(datasets: Mapping[str, Mapping], judged: Mapping[str, Yardstick]) -> str:
+    """`score_tables` for a terminal of 80 columns."""
+    tables = score_tables(datasets, judged)
+    metrics = {metric for entry in datasets.values() for metric in entry['scores']}
+    wide = min(NAME, max(map(len, [*datasets, *metrics]), default=0)) + 2
+    blocks = []
+    for table in tables:
+        blocks.append('\n'.join(
+            (f'{cut(name, NAME) if line else name:<{wide}}' + ''.join(f'{cell:>{CELL}}' for cell in cells)
+             + f'   {note}').rstrip() for line, (name, *cells, note) in enumerate((table.head, *table.rows))))
+    return '\n\n'.join(blocks)
+
+
+def networks_in(scores: Sequence[Mapping[str, float]]) -> list[str]:
+    """The columns that any of the scores has, the known ones first and in their order."""
+    there = list(dict.fromkeys(column for by in scores for column in by))
+    known = [column for first in NETWORKS for column in there if column.split()[0] == first]
+    return [*known, *(column for column in there if column not in known)]
+
+
+def difference(role: str, scores: Mapping[str, float], yardstick: Yardstick) -> str:
+    """What was forgotten or lost, in a few words; '' where that cannot be said."""
+    scores = {'unlearned': scores.get('network'), **scores}
+    if not {'identity', 'original'} <= scores.keys() or scores['unlearned'] is None:
+        return ''
+    digits = 2 if yardstick.unit == 'dB' else 4
+    if role == 'forget':
+        if not has_skill(scores['original'], scores['identity'], yardstick):
+            return 'no skill'
+        return f'gap {round(forget_gap(scores, yardstick), digits) + 0.0:+.{digits}f}'
+    loss = round(retain_loss(scores, yardstick), digits)
+    return f'{"lost" if loss >= 0 else "gained"} {abs(loss):.{digits}f}'
 
 
 def side_by_side(names: Sequence[str], rows: Sequence[tuple[str, str, Sequence[str]]], width: int) -> str:
@@ -96,10 +188,10 @@ def _aligned(label: str, cells: Sequence[Sequence[str]], stub: int, wide: Sequen
              ).rstrip() for i, line in enumerate(lines)]
 
 
-def fold(text: str, width: int) -> list[str]:
+def fold(string: str, width: int) -> list[str]:
     """Lines of at most so many characters, broken behind a space, `_`, `-`, `/` or `.` where there is one."""
     lines = ['']
-    for piece in re.findall(r'[^\s_/.-]*[\s_/.-]?', text):
+    for piece in re.findall(r'[^\s_/.-]*[\s_/.-]?', string):
         if len(lines[-1]) + len(piece.rstrip()) > width:
             lines.append('')
         lines[-1] += piece
@@ -108,6 +200,6 @@ def fold(text: str, width: int) -> list[str]:
     return [line.strip() for line in lines if line.strip()] or ['']
 
 
-def cut(text: str, most: int) -> str:
-    """The text, ending in … where it is too long."""
-    return text if len(text) <= most else f'{text[:most - 1]}…'
+def cut(string: str, most: int) -> str:
+    """The string, ending in … where it is too long."""
+    return string if len(string) <= most else f'{string[:most - 1]}…'

@@ -15,7 +15,7 @@ from basicsr_unlearn.engine.compat import rebound
 from basicsr_unlearn.engine.terminal import basicsr_shown, python_warnings_logged, say, short, show_log, wrapped
 from basicsr_unlearn.files import write_json
 from basicsr_unlearn.models.tracking import judged_by
-from basicsr_unlearn.report.score_table import score_table
+from basicsr_unlearn.report.tables import score_lines
 from basicsr_unlearn.version import __version__
 
 COLUMNS = ('identity', 'original', 'network', 'retrained')
@@ -98,7 +98,7 @@ class WatchedTest:
         source = f'from {short(start)}' if start else 'without a checkpoint'
         say(wrapped(f'{self.opt["network_g"]["type"]} {source}, on {self.images} images'))
         metric, yardstick = judged_by(self.opt)
-        say(f'\n{score_table(self.sets, {metric: yardstick} if metric else {})}\n')
+        say(f'\n{score_lines(self.sets, {metric: yardstick} if metric else {})}\n')
         for label, where in (('Numbers', folder / FILE), ('Pictures', pictures), ('Log', path['log'])):
             if where:
                 say(f'{label + ":":<10}{short(where)}')

@@ -116,7 +116,7 @@ def test_files_hold_the_same_as_the_table(files, capsys, in_tmp_path):
     assert main([*paths, '--out', 'deeper/side']) == 0
     out, err = capsys.readouterr()
     folder = in_tmp_path / 'deeper' / 'side'
-    assert sorted(path.name for path in folder.iterdir()) == ['compare.json', 'compare.md']
+    assert sorted(path.name for path in folder.iterdir()) == ['compare.html', 'compare.json', 'compare.md']
     written = json.loads((folder / 'compare.json').read_text())
     assert [entry['name'] for entry in written['audits']] == ['a', 'b']
     assert [entry['file'] for entry in written['audits']] == paths

@@ -7,7 +7,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from basicsr_unlearn.metrics.evaluation import Strip
 from basicsr_unlearn.report.audit_tensorboard import write_tensorboard
-from basicsr_unlearn.report.audit_text import markdown
+from basicsr_unlearn.report.audit_text import audit_markdown
 
 
 def events(folder) -> EventAccumulator:
@@ -73,7 +73,7 @@ def test_verdict_checks_and_the_report_as_texts(tmp_path):
     assert audit['verdict']['headline'] in text_of(tmp_path, 'verdict')
     weights = text_of(tmp_path, 'checks/weights')
     assert weights.startswith('failed') and '+4.30 dB' in weights and 'at most 0.50 dB' in weights
-    assert text_of(tmp_path, 'audit') == markdown(audit)
+    assert text_of(tmp_path, 'audit') == audit_markdown(audit)
 
 
 def test_strips_are_pictures_side_by_side(tmp_path, strips):

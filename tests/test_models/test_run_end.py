@@ -43,7 +43,7 @@ def test_the_record_is_of_this_run(unlearn, folder, darker, capsys):
     assert f'{haze["unlearned"]:.2f}' in table and str(RUN / 'models' / 'net_g_latest.pth') in table
     assert str(RUN / 'report.html') in table and 'basicsr-unlearn audit' in table
     assert ' '.join(found['headline']) in ' '.join(shown.split())
-    assert (RUN / 'report.html').read_text(encoding='utf-8').count('class="strip"') == 4
+    assert (RUN / 'report.html').read_text(encoding='utf-8').count('class="strip details"') == 4
 
 
 def test_a_run_that_moved_nothing_says_so_and_why(unlearn, capsys):
