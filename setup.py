@@ -56,6 +56,7 @@ setup(
         'opencv-python',
         'lmdb',
         'jinja2>=3',
+        'pydantic>=2.7',
         'pyyaml',
         'numpy',
         'scikit-image',
@@ -63,7 +64,7 @@ setup(
         'setuptools>=77.0.3,<82',  # torch needs 77.0.3; the `tensorboard` command needs pkg_resources, gone in 82
         'tqdm',
     ],
-    extras_require={'docs': DOCS, 'dev': ['pytest', 'pytest-timeout', 'ruff', *DOCS]},
+    extras_require={'docs': DOCS, 'dev': ['jsonschema', 'pytest', 'pytest-timeout', 'ruff', *DOCS]},
     entry_points={'console_scripts': ['basicsr-unlearn = basicsr_unlearn.cli:main']},
     classifiers=[
         'Development Status :: 4 - Beta',

@@ -294,7 +294,7 @@ def test_one_process_measures_one_network(job):
      'Method calibrated, target haze: datasets.train.batch_size is no option'),
     ('methods', [{'method': 'calibrated', 'targets': ['snow']}], 'methods[0].targets has snow, which is no target; use '
      'haze.'),
-    ('seeds', [1, 0], 'seeds is [1, 0], not a list of whole numbers from 0'),
+    ('seeds', [1, 0], 'seeds is [1, 0], not a list of whole numbers, each larger'),
     ('relearn.step', [1], 'relearn.step is no option: did you mean relearn.steps?'),
     ('base', 'gone.yml', 'base gone.yml does not exist'),
     ('name', 'a/b', "name is 'a/b', which is part of file names"),

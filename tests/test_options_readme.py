@@ -5,7 +5,7 @@ import pytest
 from basicsr.utils.registry import LOSS_REGISTRY
 
 from basicsr_unlearn.core.parts import ANCHORS, EDITS, MASKS
-from basicsr_unlearn.options.grammar import TRAIN
+from basicsr_unlearn.options.sections import UnlearnTrain
 
 TEXT = (Path(__file__).resolve().parents[1] / 'docs' / 'options.md').read_text(encoding='utf-8')
 ELSEWHERE = {'ContrastLoss'}  # AirNetModel's
@@ -18,6 +18,6 @@ def test_names_every_component(name):
     assert f'`{name}`' in TEXT
 
 
-@pytest.mark.parametrize('key', [key.rstrip('!') for key in TRAIN['UnlearnModel']])
+@pytest.mark.parametrize('key', UnlearnTrain.model_fields)
 def test_names_every_key_of_train(key):
     assert f'`{key}`' in TEXT or f'\n  {key}:' in TEXT

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY
 from torch import nn
 from torch.utils.data import Dataset
 
@@ -16,8 +17,7 @@ from basicsr_unlearn.data import image_io
 from basicsr_unlearn.data.store import ImageStore
 from basicsr_unlearn.engine import image_check
 from basicsr_unlearn.engine import preflight as module
-from basicsr_unlearn.engine.network_check import ARCH_REGISTRY
-from basicsr_unlearn.engine.preflight import DATASET_REGISTRY, preflight
+from basicsr_unlearn.engine.preflight import preflight
 from basicsr_unlearn.errors import CheckpointError, DataError, OptionError
 
 Usage = namedtuple('Usage', 'total used free')

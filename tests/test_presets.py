@@ -202,7 +202,7 @@ def test_a_method_can_be_chosen_on_the_command_line(option_file, name, capsys):
     (['train:method=salum'], "train.method is 'salum', which is not there: did you mean salun?"),
     (['train:method=published'], "train.method is 'published', which is not there: did you mean accurate_forgetting?"),
     (['train:method=gradient_ascent', 'train:mask_opt:share=2'], "the option file has no 'mask_opt' there"),
-    (['train:method=salun', 'train:mask_opt:share=2'], 'train.mask_opt does not work: share'),
+    (['train:method=salun', 'train:mask_opt:share=2'], 'train.mask_opt.share is 2, not a number above 0 up to 1'),
     (['train:dual_opt:start=1'], "the option file has no 'dual_opt' there"),
 ])
 def test_what_is_wrong_is_one_sentence(option_file, entries, sentence, capsys):

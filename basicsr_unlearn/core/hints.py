@@ -15,7 +15,8 @@ class Limit:
     at_most: float | None = None
 
     def __str__(self) -> str:
-        told = ((' above', self.above), (' from', self.at_least), (' below', self.below), (' to', self.at_most))
+        up_to = ' to' if self.at_least is not None else ' up to'
+        told = ((' above', self.above), (' from', self.at_least), (' below', self.below), (up_to, self.at_most))
         return ''.join(f'{word} {value}' for word, value in told if value is not None)
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from contextlib import contextmanager
 from copy import deepcopy
 from os import path as osp
 
-from basicsr.utils.registry import ARCH_REGISTRY
 from torch import nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
@@ -13,7 +12,7 @@ from basicsr_unlearn.core.parts import MASKS, Evidence
 from basicsr_unlearn.errors import CheckpointError, DataError, OptionError
 from basicsr_unlearn.methods.presets import expand_method
 from basicsr_unlearn.models.preparing import build_parts
-from basicsr_unlearn.options.walker import registered
+from basicsr_unlearn.options.checks import registered
 from basicsr_unlearn.zoo.checkpoint import check_fit, read_weights, resolve_checkpoint
 
 TENSORS = 20_000  # of weights in a network; the largest published ones for restoration have some 4,000; our choice
@@ -22,7 +21,7 @@ TENSORS = 20_000  # of weights in a network; the largest published ones for rest
 def build_network(opt: Mapping) -> nn.Module:
     """The network of `network_g` with fresh weights. Raises OptionError if its options do not work."""
     arguments = deepcopy(dict(opt['network_g']))
-    cls = registered(ARCH_REGISTRY, arguments.pop('type'), 'network_g.type')
+    cls = registered('network', arguments.pop('type'), 'network_g.type')
     try:
         with _limited():
             return cls(**arguments)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from basicsr.utils.registry import DATASET_REGISTRY, MODEL_REGISTRY
+from basicsr.utils.registry import MODEL_REGISTRY
 from torch import nn
 from torch.utils.data import Dataset
 
@@ -21,7 +21,7 @@ from basicsr_unlearn.engine.network_check import build_network, check_checkpoint
 from basicsr_unlearn.engine.skill_check import check_skill
 from basicsr_unlearn.errors import CheckpointError, DataError, OptionError, UnlearnError
 from basicsr_unlearn.models.tracking import LONGEST_NAME, ValidationTracking
-from basicsr_unlearn.options.walker import registered
+from basicsr_unlearn.options.checks import registered
 
 Tell = Callable[[str], object]
 
@@ -98,7 +98,7 @@ def _generators_kept() -> Iterator[None]:
 
 def _build(block: dict, where: str) -> Dataset:
     """Build a data set without BasicSR's build_dataset, which would create the run's logger too early."""
-    cls = registered(DATASET_REGISTRY, block['type'], f'{where}.type')
+    cls = registered('data set', block['type'], f'{where}.type')
     try:
         dataset = cls(deepcopy(block))
     except UnlearnError:

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from basicsr_unlearn.archs.airnet_arch import AirNet
 from basicsr_unlearn.models.airnet_model import AirNetModel, two_windows
 from basicsr_unlearn.models.unlearn_model import step_seed
-from basicsr_unlearn.options.grammar import SCHEDULERS
+from basicsr_unlearn.options.components import SCHEDULERS
 from basicsr_unlearn.options.option_file import check_options, load_option_file
 
 NETWORK = {'type': 'AirNet', 'batch_size': 2, 'n_groups': 1, 'n_blocks': 1, 'n_feats': 4}

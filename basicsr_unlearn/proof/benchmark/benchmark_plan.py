@@ -1,4 +1,4 @@
-"""What a benchmark file asks for: its grammar, the option file of every run, and what has to be measured."""
+"""What a benchmark file asks for: the option file of every run, and what has to be measured."""
 import hashlib
 import json
 import re
@@ -13,46 +13,23 @@ from basicsr_unlearn.engine.networks import load_network
 from basicsr_unlearn.engine.preflight import preflight
 from basicsr_unlearn.errors import OptionError, UnlearnError
 from basicsr_unlearn.methods.presets import expand_method
-from basicsr_unlearn.options.grammar import LIST, MAPPING, OPEN, TEXT, TEXTS, number, or_empty, whole
+from basicsr_unlearn.options.benchmark_sections import BenchmarkFile
+from basicsr_unlearn.options.checks import check_section
 from basicsr_unlearn.options.option_file import check_options, find_option_file, load_option_file
 from basicsr_unlearn.options.option_text import PLUGIN
+from basicsr_unlearn.options.sentences import short
 from basicsr_unlearn.options.validation_sets import measures
-from basicsr_unlearn.options.walker import check_dataset, check_section, short
 from basicsr_unlearn.proof.benchmark.records import given_record
 from basicsr_unlearn.version import __version__
 from basicsr_unlearn.zoo.checkpoint import resolve_checkpoint
 
 RESULTS = Path('results/benchmark')
 QUICK_IMAGES = 8  # of each test set
-TOP = {
-    'plugin': OPEN,
-    'name!': TEXT,
-    'base!': TEXT,           # an unlearning option file: network, original, training data settings, schedule
-    'data': MAPPING,         # in place of what its datasets.train says
-    'targets!': MAPPING,     # name of a test set -> TARGET
-    'methods!': LIST,        # names of presets, or METHOD
-    'seeds!': LIST,
-    'total_iter!': whole(),  # steps of a method that does not say its own
-    'test!': MAPPING,        # name -> data set; the one named as the target is its forget set
-    'relearn!': {'pairs!': whole(), 'patch': whole(), 'images': or_empty(whole()), 'steps!': LIST,
-                 'lr!': number(above=0)},
-    'retraining!': {'steps!': whole(), 'batch!': whole()},  # what a retrained network costs
-    'skill_margin': or_empty(number(at_least=0)),  # dB, see proof.judgement.Yardstick
-    'jobs': whole(),
-}
-TARGET = {'forget!': LIST, 'retain': LIST, 'retain_degradations': LIST,  # as in datasets.train; the latter where a
-          # method has no retain data, made from the forget pairs' clean images
-          'keep': TEXTS,     # names of the test sets that shall be kept; all others if left out
-          'relearn!': LIST,  # paired data sets whose pairs the skill is learned again from
-          'retrained': TEXTS}  # checkpoints, or records of this command as .json
-METHOD = {'method!': TEXT, 'label': TEXT, 'total_iter': whole(), 'train': MAPPING,
-          'data': MAPPING,   # in place of what datasets.train would be; `retain: ~` takes the retain data away
-          'targets': TEXTS}   # for these alone
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    """A benchmark file, read and checked. `methods` are METHOD blocks by label; `base` are the base file's options."""
+    """A benchmark file, read and checked. `methods` are blocks by label; `base` are the base file's options."""
     name: str
     text: str
     base: dict
@@ -79,30 +56,24 @@ def read_benchmark(path: str, quick: bool = False) -> Benchmark:
         OptionError: an option is unknown, missing or out of range, or a file does not exist.
     """
     opt = load_option_file(path)
-    check_section(opt, TOP, '')
+    check_section(opt, BenchmarkFile, '')
     base = _read_base(opt['base'])
     base['datasets']['train'] |= opt.get('data', {})
-    for name, block in opt['test'].items():
-        check_dataset(block, f'test.{name}')
     for name, block in opt['targets'].items():
-        check_section(block, TARGET, f'targets.{name}')
         _check_name(name, f'targets.{name}')
         if name not in opt['test']:
             raise OptionError(f'targets.{name} has no test set of its name: add test.{name}, on which forgetting is '
                               'measured.')
-        for key in ('forget', 'relearn'):
-            if not block[key]:
-                raise OptionError(f'targets.{name}.{key} is an empty list: give at least one data set.')
         for kept in block.get('keep') or ():
             if kept not in opt['test'] or kept == name:
                 raise OptionError(f'targets.{name}.keep has {kept}, which is no other test set; use '
                                   f'{", ".join(key for key in opt["test"] if key != name)}.')
     if len(opt['test']) < 2:
         raise OptionError('test has a single set: add one of what shall be kept.')
-    for key, values, low in (('seeds', opt['seeds'], 0), ('relearn.steps', opt['relearn']['steps'], 1)):
-        if not values or not all(whole(low).accepts(value) for value in values) or sorted(set(values)) != values:
-            raise OptionError(f'{key} is {short(values)}, not a list of whole numbers from {low}, each larger than the '
-                              'one before.')
+    for key, values in (('seeds', opt['seeds']), ('relearn.steps', opt['relearn']['steps'])):
+        if sorted(set(values)) != values:
+            raise OptionError(f'{key} is {short(values)}, not a list of whole numbers, each larger than the one '
+                              'before.')
     name = f'{opt["name"]}_quick' if quick else opt['name']
     _check_name(name, 'name')
     return Benchmark(
@@ -133,7 +104,6 @@ def _methods(opt: Mapping) -> dict[str, dict]:
     methods = {}
     for index, entry in enumerate(opt['methods']):
         block = {'method': entry} if isinstance(entry, str) else entry
-        check_section(block, METHOD, f'methods[{index}]')
         label = block.get('label', block['method'])
         _check_name(label, f'methods[{index}].label')
         if label in methods:
