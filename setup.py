@@ -54,6 +54,7 @@ setup(
         'torch>=2',
         'torchvision',
         'opencv-python',
+        'pillow>=10.1',  # letters of any size without a font file
         'lmdb',
         'jinja2>=3',
         'pydantic>=2.7',

@@ -75,7 +75,8 @@ def job(in_tmp_path, pixels) -> Path:
 
 
 def test_the_demo_runs_the_option_file_and_measures_what_came_of_it(job, capsys):
-    assert demo.main(['-opt', 'tiny.yml', '--out', 'out/here']) == 0
+    assert demo.main(['-opt', 'tiny.yml', '--out', 'out/here', '--picture', 'out/demo.png']) == 0
+    assert Path('out/demo.png').stat().st_size > 10_000
     summary = json.loads(Path('out/here/summary.json').read_text(encoding='utf-8'))
     assert {name: entry['role'] for name, entry in summary['datasets'].items()} == {'haze': 'forget', 'noise': 'retain'}
     assert summary['versions']['basicsr_unlearn'] == __version__
@@ -124,6 +125,12 @@ def test_bad_input_is_one_sentence_and_writes_nothing(job, capsys, before, after
     error = capsys.readouterr().err
     assert words in error and error.count('\n') == 1
     assert sorted(job.rglob('*')) == there
+
+
+def test_a_picture_is_of_a_known_kind_before_anything_runs(job, capsys):
+    there = sorted(job.rglob('*'))
+    assert demo.main(['-opt', 'tiny.yml', '--picture', 'demo.gif']) == 2
+    assert 'demo.gif' in capsys.readouterr().err and sorted(job.rglob('*')) == there
 
 
 def test_out_must_not_be_a_file(job, capsys):

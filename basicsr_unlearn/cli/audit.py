@@ -24,6 +24,7 @@ from basicsr_unlearn.report.audit_findings import audit_findings
 from basicsr_unlearn.report.audit_tensorboard import write_tensorboard
 from basicsr_unlearn.report.audit_text import audit_markdown, audit_summary
 from basicsr_unlearn.report.pages import write_findings
+from basicsr_unlearn.report.still import check_still, write_still
 from basicsr_unlearn.version import __version__
 
 ABOUT = """\
@@ -63,7 +64,11 @@ def _main(argv: list[str] | None) -> int:
                         'tell is not measured')
     parser.add_argument('--force_yml', nargs='+', default=[], metavar='KEY=VALUE',
                         help='override options of the file, such as name=mine networks:unlearned=FILE.pth')
+    parser.add_argument('--picture', metavar='FILE.png', help='write the verdict, the charts that decide and a strip '
+                        'of photographs for each set as a picture too (.png, .jpg or .webp)')
     args = parser.parse_args(argv)
+    if args.picture:
+        check_still(args.picture)
     if args.opt is None:
         print(ABOUT)
         return BAD_INPUT
@@ -76,7 +81,7 @@ def _main(argv: list[str] | None) -> int:
     except KeyboardInterrupt:
         print('Interrupted: the same command goes on with what is missing.', file=sys.stderr, flush=True)
         return INTERRUPTED
-    paths = write(context, audit)
+    paths = write(context, audit, args.picture)
     print(f'\n{audit_summary(audit)}\n')
     print('\n'.join(map(str, paths)), flush=True)
     return 0 if audit['verdict']['passed'] else NOT_PASSED
@@ -145,14 +150,18 @@ def _versions() -> dict[str, str]:
             'python': sys.version.split()[0]}
 
 
-def write(context: Context, audit: dict) -> list[Path]:
-    """Write audit.json, audit.md, report.html and the TensorBoard log; their paths."""
+def write(context: Context, audit: dict, picture: str | None = None) -> list[Path]:
+    """Write audit.json, audit.md, report.html, the TensorBoard log and, where asked for, a picture; their paths."""
     out, strips = context.audit.out, pictures(context, audit)
     write_json(out / 'audit.json', audit)
     write_text(out / 'audit.md', audit_markdown(audit))
-    write_findings(out / 'report.html', audit_findings(audit, strips))
+    found = audit_findings(audit, strips)
+    write_findings(out / 'report.html', found)
     write_tensorboard(out / 'tb_logger', audit, strips)
-    return [out / 'report.html', out / 'audit.md', out / 'audit.json', out / 'tb_logger']
+    if picture:
+        write_still(picture, found)
+    return [out / 'report.html', out / 'audit.md', out / 'audit.json', out / 'tb_logger',
+            *([Path(picture)] if picture else [])]
 
 
 def pictures(context: Context, audit: dict) -> dict[str, list[Strip]]:

@@ -24,6 +24,7 @@ from basicsr_unlearn.proof.run_verdict import Relearning
 from basicsr_unlearn.report.pages import write_findings
 from basicsr_unlearn.report.run_end import FinishedRun, finish
 from basicsr_unlearn.report.run_findings import beside_section, relearning_cards, run_findings
+from basicsr_unlearn.report.still import check_still, write_still
 from basicsr_unlearn.report.tables import duration, score_lines
 
 DEFAULT_OPTION_FILE, PUBLISHED = 'options/unlearn_haze_calibrated.yml', 'options/unlearn_haze.yml'
@@ -44,8 +45,12 @@ def _main(argv: list[str] | None) -> int:
                         f'{DEFAULT_OPTION_FILE}, with the published way, {PUBLISHED}, beside it; both are installed')
     parser.add_argument('--out', default='results/demo', metavar='FOLDER', help='for summary.json and report.html; '
                         'default results/demo. Networks and logs go to experiments and tb_logger as always')
+    parser.add_argument('--picture', metavar='FILE.png', help='write the verdict, the chart and the photographs as a '
+                        'picture too (.png, .jpg or .webp)')
     args = parser.parse_args(argv)
     out = Path(args.out)
+    if args.picture:
+        check_still(args.picture)
     if out.exists() and not out.is_dir():
         raise OptionError(f'--out {out} is a file: name a folder.')
     begin, runs = time.perf_counter(), []
@@ -76,6 +81,8 @@ def _main(argv: list[str] | None) -> int:
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / 'summary.json', record)
     write_findings(out / 'report.html', found)
+    if args.picture:
+        write_still(args.picture, found)
     print('\n' + told(record, beside, curves, out), flush=True)
     return 0
 

@@ -7,6 +7,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from basicsr_unlearn.core.judgement import capital
 from basicsr_unlearn.files import write_text
 from basicsr_unlearn.report.findings import ROLES, Findings
 
@@ -38,7 +39,7 @@ def write_findings(path: str | Path, found: Findings) -> None:
 def _environment() -> Environment:
     found = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=lambda name: name.endswith('.html'),
                         trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined, keep_trailing_newline=True)
-    found.filters |= {'minus': true_minus, 'capital': lambda string: string[:1].upper() + string[1:]}
+    found.filters |= {'minus': true_minus, 'capital': capital}
     found.globals['style'] = lambda: Markup((TEMPLATES / 'page.css').read_text(encoding='utf-8'))
     return found
 

@@ -37,14 +37,14 @@ def finish(model: UnlearnModel, option_file: str, method: str | None, seconds: f
         seconds: how long the run took.
     """
     folder = Path(model.opt['path']['experiments_root'])
-    run = FinishedRun(run_record(model, method, seconds), pictures(model), folder, option_file,
+    run = FinishedRun(run_record(model, method, seconds), strips_of_run(model), folder, option_file,
                       find_option_file(option_file).read_text(encoding='utf-8'))
     write_json(folder / 'run.json', run.record)
     write_findings(folder / 'report.html', run_findings(run.record, run.strips, option_file, run.option_text))
     return run
 
 
-def pictures(model: UnlearnModel) -> dict[str, list[Strip]]:
+def strips_of_run(model: UnlearnModel) -> dict[str, list[Strip]]:
     """`val.strips` images of each validation set that has ground truth, through every network."""
     val, scale = model.opt.get('val') or {}, model.opt.get('scale', 1)
     count = DEFAULT_STRIPS if val.get('strips') is None else val['strips']
