@@ -16,7 +16,7 @@ if __name__ == '__main__' and not __package__:
     sys.path[:] = [str(folder.parent), *(p for p in sys.path if not p or Path(p).resolve() != folder)]
 
 from basicsr_unlearn.engine.entry import run  # noqa: E402
-from basicsr_unlearn.report.run_end import finish, told  # noqa: E402
+from basicsr_unlearn.report.run_end import finish, run_told  # noqa: E402
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -25,7 +25,7 @@ def main(argv: list[str] | None = None) -> int:
     Returns:
         Exit code: 0; 2 for bad input, with one sentence on stderr; 130 if interrupted.
     """
-    return run('train', argv, end=lambda *what: print(told(finish(*what))))
+    return run('train', argv, end=lambda *what: print(run_told(finish(*what))))
 
 
 if __name__ == '__main__':

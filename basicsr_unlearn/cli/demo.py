@@ -25,7 +25,7 @@ from basicsr_unlearn.report.pages import write_findings
 from basicsr_unlearn.report.run_end import FinishedRun, finish
 from basicsr_unlearn.report.run_findings import beside_section, relearning_cards, run_findings
 from basicsr_unlearn.report.still import check_still, write_still
-from basicsr_unlearn.report.tables import duration, score_lines
+from basicsr_unlearn.report.tables import how_long, score_lines
 
 DEFAULT_OPTION_FILE, PUBLISHED = 'options/unlearn_haze_calibrated.yml', 'options/unlearn_haze.yml'
 CURE = 'basicsr-unlearn train -opt options/unlearn_haze_deep.yml'  # takes haze further out of the weights
@@ -83,7 +83,7 @@ def _main(argv: list[str] | None) -> int:
     write_findings(out / 'report.html', found)
     if args.picture:
         write_still(args.picture, found)
-    print('\n' + told(record, beside, curves, out), flush=True)
+    print('\n' + demo_told(record, beside, curves, out), flush=True)
     return 0
 
 
@@ -142,7 +142,7 @@ def _items(opt: Mapping, block: Mapping) -> list[dict]:
     return [dataset[index] for index in range(len(dataset))]
 
 
-def told(record: Mapping, beside: Sequence[FinishedRun], curves: Mapping, out: Path) -> str:
+def demo_told(record: Mapping, beside: Sequence[FinishedRun], curves: Mapping, out: Path) -> str:
     """What the terminal shows at the end, in lines of at most 80 characters."""
     judge = dict([yardstick_of_record(record)])
     parts = [wrapped(' '.join(record['headline'])), wrapped(record['verdict']), '',
@@ -154,7 +154,7 @@ def told(record: Mapping, beside: Sequence[FinishedRun], curves: Mapping, out: P
     for one in beside:
         parts += ['', wrapped(f'Beside it, {one.record["method"]}, the published way ({one.option_file}). '
                                + ' '.join(one.record['headline'])), '', score_lines(one.record['datasets'], judge)]
-    return '\n'.join([*parts, '', f'{duration(record["seconds_in_all"])} in all.',
+    return '\n'.join([*parts, '', f'{how_long(record["seconds_in_all"])} in all.',
                       f'Report:  {out / "report.html"}', f'Numbers: {out / "summary.json"}'])
 
 

@@ -3,13 +3,13 @@ from collections.abc import Mapping, Sequence
 from math import log1p
 
 from basicsr_unlearn.report.audit_sections import digits_of, in_unit, metric_of, retrained_of
-from basicsr_unlearn.report.charts import Line, Row, line_chart, rows_chart, signed
+from basicsr_unlearn.report.charts import AxisRow, Line, line_chart, rows_chart, signed
 from basicsr_unlearn.report.drawing import Drawing
-from basicsr_unlearn.report.findings import ROLES, Card, Figure, Figures, Section, role_class
+from basicsr_unlearn.report.findings import ROLE_WORDS, Card, Figure, Figures, PageSection, role_class
 from basicsr_unlearn.report.pictures import in_order, kind
 
-WAYS = {'input': 'A prompt on the input', 'prompts': 'Its own prompts', 'last_layer': 'The last layer'}
-ATTACKS = {'threshold': 'loss below a threshold', 'logistic': 'regression on several losses',
+WAY_WORDS = {'input': 'A prompt on the input', 'prompts': 'Its own prompts', 'last_layer': 'The last layer'}
+ATTACK_WORDS = {'threshold': 'loss below a threshold', 'logistic': 'regression on several losses',
            'lira': 'LiRA, with shadow networks'}
 NARROW, WIDE = 380, 520  # of a drawing on the first page, and folded, in its own units
 
@@ -29,16 +29,16 @@ def relearning_card(audit: Mapping) -> Card | None:
                 f'{spread}')
 
 
-def recovery_figures(audit: Mapping) -> list[Section]:
+def recovery_figures(audit: Mapping) -> list[PageSection]:
     """A small chart for each part that was trained alone."""
     found = _result(audit, 'recovery')
     ways = {way: entry for way, entry in found['ways'].items() if entry['state'] == 'measured'} if found else {}
     if not ways:
         return []
-    figures = [Figure(_curves(entry, WAYS.get(way, way), audit, NARROW, 240), WAYS.get(way, way),
+    figures = [Figure(_curves(entry, WAY_WORDS.get(way, way), audit, NARROW, 240), WAY_WORDS.get(way, way),
                       ' '.join(_lead(entry, found['against'], audit)))
                for way, entry in ways.items()]
-    return [Section('Does a small part bring it back?', [
+    return [PageSection('Does a small part bring it back?', [
         f'Only that part is trained on {found["pairs"]} pairs of {found["train"]}, all other weights stay. '
         f'{metric_of(audit)["name"]}{in_unit(audit)} on {found["test"]}.', Figures(figures)])]
 
@@ -72,7 +72,7 @@ def _shown(value: float, audit: Mapping) -> str:
     return f'{signed(value, digits_of(audit))} {metric_of(audit)["unit"]}'.strip()
 
 
-def scores_figures(audit: Mapping) -> list[Section]:
+def scores_figures(audit: Mapping) -> list[PageSection]:
     """The score of every image and the means with their intervals, a chart for each data set."""
     found = _result(audit, 'scores')
     if not found:
@@ -80,7 +80,7 @@ def scores_figures(audit: Mapping) -> list[Section]:
     tests, figures = _result(audit, 'forgetting') or {}, []
     key, metric = (metric_of(audit)[part] for part in ('key', 'name'))
     for name, by_column in found['per_image'].items():
-        rows = [Row(column, kind(column), _ends(found['mean'][name][column][key]), by_column[column][key])
+        rows = [AxisRow(column, kind(column), _ends(found['mean'][name][column][key]), by_column[column][key])
                 for column in in_order(by_column)]
         if not rows:
             continue
@@ -90,12 +90,12 @@ def scores_figures(audit: Mapping) -> list[Section]:
         values = [value for row in rows for value in row.dots]
         scale = {} if metric_of(audit)['unit'] else {'axis': (min(values), max(values)), 'digits': 4}
         spoken = ', '.join(f'{row.label} {_shown(row.interval[0], audit)}' for row in rows)
-        figures.append(Figure(rows_chart(rows, f'{metric} on {name}: {spoken}', **scale), f'{name}, {ROLES[role]}',
+        figures.append(Figure(rows_chart(rows, f'{metric} on {name}: {spoken}', **scale), f'{name}, {ROLE_WORDS[role]}',
                               f'{len(rows[0].dots)} images.{test}', role_class(role)))
     if not figures:
         return []
     reference = 'a retrained network' if retrained_of(audit) else 'the untouched input (identity)'
-    return [Section('Image by image', [
+    return [PageSection('Image by image', [
         f'{metric}{in_unit(audit)}: a dot is an image, the mark the mean with its 95 % interval. Forgetting has '
         f'succeeded where the unlearned network’s dots lie as those of {reference} do.', Figures(figures)])]
 
@@ -114,7 +114,7 @@ def membership_card(audit: Mapping) -> Card | None:
 
     name = max(attacks, key=strength)
     entry = attacks[name]
-    rows = [Row(column, kind(column), _ends(entry['auc'][column])) for column in in_order(entry['auc'])]
+    rows = [AxisRow(column, kind(column), _ends(entry['auc'][column])) for column in in_order(entry['auc'])]
     ends = [end for row in rows for end in row.interval if end is not None]
     spoken = '; '.join(f'{row.label} {row.interval[0]:.2f}' for row in rows)
     strongest = f', the strongest of {len(attacks)}' if len(attacks) > 1 else ''
@@ -122,8 +122,8 @@ def membership_card(audit: Mapping) -> Card | None:
                 rows_chart(rows, f'AUC of a membership attack: {spoken}', (min(0.2, *ends), max(0.8, *ends)), 0.5, 2,
                            NARROW),
                 entry['reading'].capitalize(),
-                f'AUC, 0.5 is chance, of an attack by {ATTACKS.get(name, name)}{strongest}, on {found["members"]}, '
-                f'which the original was trained on, against {found["unseen"]}.')
+                f'AUC, 0.5 is chance, of an attack by {ATTACK_WORDS.get(name, name)}{strongest}, on '
+                f'{found["members"]}, which the original was trained on, against {found["unseen"]}.')
 
 
 def _ends(interval: Mapping) -> tuple[float, float | None, float | None]:

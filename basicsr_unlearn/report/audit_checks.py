@@ -1,19 +1,19 @@
 """The checks of an audit's levels as people read them: values, limits, and which are to blame."""
 from collections.abc import Mapping, Sequence
 
-from basicsr_unlearn.report.findings import Section
+from basicsr_unlearn.report.findings import PageSection
 from basicsr_unlearn.report.tables import ABSENT, Table, number
 
 SHOWN_CHECKS = 3  # of a kind that failed
 NO_BREAK = '\xa0'
 
 
-def checks_section(audit: Mapping) -> Section:
+def checks_section(audit: Mapping) -> PageSection:
     """The checks of every level."""
     blocks = []
     for name, level in audit['verdict']['levels'].items():
         blocks += checks_blocks(level['checks'], f'Level {name}: {level["state"]}')
-    return Section('Every check', blocks)
+    return PageSection('Every check', blocks)
 
 
 def checks_blocks(checks: Sequence[Mapping], title: str = '') -> list[Table | list[str]]:

@@ -37,7 +37,7 @@ def key_figures(audits: Sequence[Mapping]) -> list[Row]:
                                             'value'), number)
              for name, role in sets.items() if role != 'retain']
     unit = _unit(audits)
-    change = signed if unit == IN_DB else finely_signed
+    change = _signed if unit == IN_DB else _finely_signed
     for section, measurement, key in ((f'forget gap{unit}', 'forgetting', 'gap'),
                                       (f'retain loss{unit}', 'keeping', 'loss')):
         rows += [Row(section, name, [_at(result, name, key, 'value') for result in found(measurement)], change)
@@ -55,19 +55,19 @@ def key_figures(audits: Sequence[Mapping]) -> list[Row]:
     rows += [Row('membership, threshold attack', 'AUC', [_at(attack, 'auc', 'unlearned', 'value')
                                                          for attack in attacks], number),
              Row('membership, threshold attack', 'less AUC of retrained', [_nearest(_at(attack, 'difference'))
-                                                                    for attack in attacks], signed),
+                                                                    for attack in attacks], _signed),
              Row('shares', 'weights changed', of_all('measurements', 'weights', 'result', 'unlearned', 'changed'),
                  percent),
              Row('shares', 'cost of retraining', of_all('measurements', 'cost', 'result', 'share', 'samples'), percent)]
     return [row for row in rows if any(value is not None for value in row.values)]
 
 
-def signed(value: float) -> str:
+def _signed(value: float) -> str:
     """A difference, with two decimals."""
     return number(value, sign=True)
 
 
-def finely_signed(value: float) -> str:
+def _finely_signed(value: float) -> str:
     """A difference in a metric without a unit, whose scale may be small."""
     return number(value, 4, sign=True)
 

@@ -5,27 +5,27 @@ from basicsr_unlearn.core.judgement import Yardstick
 from basicsr_unlearn.metrics.evaluation import Strip
 from basicsr_unlearn.report.audit_charts import membership_card, recovery_figures, relearning_card, scores_figures
 from basicsr_unlearn.report.audit_checks import blamed, checks_section
-from basicsr_unlearn.report.audit_sections import method_sections, metric_of, section, unmeasured
+from basicsr_unlearn.report.audit_sections import measured_section, method_sections, metric_of, unmeasured
 from basicsr_unlearn.report.findings import (
     Findings,
     LevelState,
+    PageSection,
     Pictures,
     Place,
-    Section,
     Standing,
     gap_words,
     loss_words,
 )
 from basicsr_unlearn.report.pictures import strip_figure
 from basicsr_unlearn.report.run_findings import slider_of
-from basicsr_unlearn.report.tables import duration
+from basicsr_unlearn.report.tables import how_long
 
-MEANINGS = {'outputs': 'Its outputs are about a retrained network’s, and the rest is kept.',
+LEVEL_MEANINGS = {'outputs': 'Its outputs are about a retrained network’s, and the rest is kept.',
             'members': 'The same more closely, and the attacks of this audit do not tell its training images.',
             'weights': 'And the attackers of this audit, which do not know the method, do not learn it again sooner '
                        'than in a retrained network.'}
 PLACES = {1: ('the only image',), 2: ('best', 'worst'), 3: ('best', 'median', 'worst')}
-MAX_SIDE = 480  # pixels of an embedded picture: an audit has more of them than a run
+AUDIT_SIDE = 480  # pixels of an embedded picture: an audit has more of them than a run
 
 
 def audit_findings(audit: Mapping, strips: Mapping[str, Sequence[Strip]]) -> Findings:
@@ -37,10 +37,10 @@ def audit_findings(audit: Mapping, strips: Mapping[str, Sequence[Strip]]) -> Fin
     """
     verdict, key, yardstick = audit['verdict'], metric_of(audit)['key'], yardstick_of_audit(audit)
     facts = [('outcome', verdict['outcome']), ('audit', audit['name']),
-             ('made', f'{audit["created"][:16].replace("T", " ")} UTC'), ('in', duration(audit['seconds']))]
+             ('made', f'{audit["created"][:16].replace("T", " ")} UTC'), ('in', how_long(audit['seconds']))]
     facts += [('', 'quick: nothing of the weights was measured')] if audit['quick'] else []
-    levels = [LevelState(name, level['state'], name == verdict['required'], MEANINGS.get(name, ''), blamed(level)[:2])
-              for name, level in verdict['levels'].items()]
+    levels = [LevelState(name, level['state'], name == verdict['required'], LEVEL_MEANINGS.get(name, ''),
+                         blamed(level)[:2]) for name, level in verdict['levels'].items()]
     places = audit_places(audit)
     middle = {name: of_set[len(of_set) // 2:][:1] for name, of_set in strips.items()}
     cards = [card for card in (relearning_card(audit), membership_card(audit)) if card]
@@ -61,9 +61,9 @@ def yardstick_of_audit(audit: Mapping) -> Yardstick:
     return Yardstick(metric['name'], metric['unit'], metric['better'] == 'higher', metric['skill_margin'])
 
 
-def measured_sections(audit: Mapping) -> list[Section]:
+def measured_sections(audit: Mapping) -> list[PageSection]:
     """What each measurement found."""
-    found = [section(name, entry['result'], audit) for name, entry in audit['measurements'].items()
+    found = [measured_section(name, entry['result'], audit) for name, entry in audit['measurements'].items()
              if entry['state'] == 'measured']
     return [one for one in found if one]
 
@@ -91,6 +91,6 @@ def audit_places(audit: Mapping) -> list[Place]:
 def _pictures(name: str, role: str, strips: Sequence[Strip], metric: str, yardstick: Yardstick) -> Pictures:
     """The median first, which the first page shows."""
     places = PLACES.get(len(strips), ('',) * len(strips))
-    figures = [strip_figure(strip, metric, yardstick, MAX_SIDE, place) for place, strip in zip(places, strips)]
+    figures = [strip_figure(strip, metric, yardstick, AUDIT_SIDE, place) for place, strip in zip(places, strips)]
     middle = len(figures) // 2
     return Pictures(name, role, [figures[middle], *figures[:middle], *figures[middle + 1:]])

@@ -2,16 +2,16 @@
 from collections.abc import Callable, Mapping, Sequence
 
 from basicsr_unlearn.options.option_text import option_text
-from basicsr_unlearn.report.findings import Block, Code, Section
-from basicsr_unlearn.report.tables import ABSENT, Table, count, number, percent, ranged
+from basicsr_unlearn.report.findings import Block, Code, PageSection
+from basicsr_unlearn.report.tables import ABSENT, Table, number, percent, ranged, thousands
 
 MOVED_LAYERS = 8
-STATES = {True: 'yes', False: 'no', None: ABSENT}
+YES_NO = {True: 'yes', False: 'no', None: ABSENT}
 
 
-def section(name: str, result: Mapping, audit: Mapping) -> Section | None:
+def measured_section(name: str, result: Mapping, audit: Mapping) -> PageSection | None:
     """What a measurement found; None for one that is not known here."""
-    return Section(heading(name), SECTIONS[name](result, audit), name) if name in SECTIONS else None
+    return PageSection(heading(name), SECTIONS[name](result, audit), name) if name in SECTIONS else None
 
 
 def heading(name: str) -> str:
@@ -19,31 +19,31 @@ def heading(name: str) -> str:
     return name.replace('_', ' ').capitalize()
 
 
-def unmeasured(audit: Mapping) -> list[Section]:
+def unmeasured(audit: Mapping) -> list[PageSection]:
     """What was skipped, with the reasons; empty if nothing was."""
     skipped = [f'{name}: {entry["reason"]}' for name, entry in audit['measurements'].items()
                if entry['state'] == 'skipped']
     skipped += [f'data set {name}: {entry["problem"]}' for name, entry in audit['datasets'].items()
                 if entry.get('problem')]
-    return [Section('Not measured', [skipped])] if skipped else []
+    return [PageSection('Not measured', [skipped])] if skipped else []
 
 
-def method_sections(audit: Mapping) -> list[Section]:
+def method_sections(audit: Mapping) -> list[PageSection]:
     """By what, on what and with which options an audit was made."""
     versions = ', '.join(f'{name} {version}' for name, version in audit['versions'].items())
-    return [Section('How it was measured', [
+    return [PageSection('How it was measured', [
         f'Computed with {versions}, by the option file {audit["option_file"]}. Intervals are 95 % bootstrap intervals '
         'over the photographs. The hash of a data set is of the decoded pixels of all pairs, in order.',
-        *networks_and_sets(audit)]), Section('The option file', [Code(audit['option_text'])]),
-        Section('The options as used', [Code(option_text(audit['options']))])]
+        *networks_and_sets(audit)]), PageSection('The option file', [Code(audit['option_text'])]),
+        PageSection('The options as used', [Code(option_text(audit['options']))])]
 
 
 def networks_and_sets(audit: Mapping) -> list[Table]:
     """Tables of the networks, the data sets and the time that each measurement took."""
-    networks = [[column, network['path'], network['sha256'], count(network['parameters'])]
+    networks = [[column, network['path'], network['sha256'], thousands(network['parameters'])]
                 for column, network in audit['networks'].items()]
-    sets = [[name, entry['role'], entry['type'], entry['sha256'] or ABSENT, count(entry['images']),
-             count(entry['photographs'])] for name, entry in audit['datasets'].items()]
+    sets = [[name, entry['role'], entry['type'], entry['sha256'] or ABSENT, thousands(entry['images']),
+             thousands(entry['photographs'])] for name, entry in audit['datasets'].items()]
     times = [[name, entry['state'], number(entry['seconds'], 1)] for name, entry in audit['measurements'].items()]
     return [Table(['network', 'path', 'sha256', 'parameters'], networks, 3, 'Networks'),
             Table(['data set', 'role', 'type', 'sha256', 'images', 'photographs'], sets, 4, 'Data sets'),
@@ -95,7 +95,7 @@ def _forgetting(result: Mapping, audit: Mapping) -> list[Block]:
         rows.append([_with_role(name, audit), ranged(found['gap'], digits, sign=True),
                      ', '.join(found['against']) or ABSENT,
                      *(number(reference[key], digits) for key in ('low', 'high', 'mean', 'deviation')),
-                     STATES[found['over_forgotten'] if found['judged'] else None]])
+                     YES_NO[found['over_forgotten'] if found['judged'] else None]])
         tests += [[name, column, number(test['statistic']), number(test['p'], 3)]
                   for column, test in found['ks'].items()]
         distances += [[name, column, *(number(by.get(other)) for other in retrained_of(audit))]
@@ -120,7 +120,7 @@ def _forgetting(result: Mapping, audit: Mapping) -> list[Block]:
 
 def _keeping(result: Mapping, audit: Mapping) -> list[Block]:
     rows = [[name, ranged(found['loss'], digits_of(audit), sign=True), percent(found['kept']),
-             STATES[found['collapsed']]] for name, found in result.items()]
+             YES_NO[found['collapsed']]] for name, found in result.items()]
     return [f'What the unlearned network lost of the original\'s {metric_of(audit)["name"]}{in_unit(audit)}, and how '
             'much is left of what the original gains over the untouched input.',
             Table(['data set', 'retain loss', 'gain kept', 'collapsed'], rows)]
@@ -215,13 +215,13 @@ def _weights(result: Mapping, audit: Mapping) -> list[Block]:
 
 
 def _moved(found: Mapping) -> list[str]:
-    return [count(found['weights']), percent(found['changed']), number(found['distance'], 3),
+    return [thousands(found['weights']), percent(found['changed']), number(found['distance'], 3),
             percent(found['relative'])]
 
 
 def _cost(result: Mapping, audit: Mapping) -> list[Block]:
     retraining, share = result['retraining'] or {}, result['share'] or {}
-    rows = [[label, count(result[key]), count(retraining.get(key)), percent(share.get(key))]
+    rows = [[label, thousands(result[key]), thousands(retraining.get(key)), percent(share.get(key))]
             for label, key in (('steps', 'steps'), ('patches seen', 'samples'))]
     rows.append(['seconds', number(result['seconds'], 0), ABSENT, ABSENT])
     rows.append(['peak memory, MB', number(result['memory_mb'], 0), ABSENT, ABSENT])

@@ -10,7 +10,7 @@ from basicsr_unlearn.metrics.evaluation import Strip
 from basicsr_unlearn.models.strips import strip_of
 from basicsr_unlearn.report.audit_text import audit_markdown, checks_table
 
-PANES = {'identity': 'input', 'gt': 'clean'}  # other columns are shown by their names
+RENAMED = {'identity': 'input', 'gt': 'clean'}  # other columns are shown by their names
 RUN = re.compile(r'(identity|original|unlearned|retrained(_\d+)?)')  # sub-folders that belong to an audit
 
 
@@ -39,7 +39,7 @@ def write_tensorboard(folder: str | Path, audit: Mapping, strips: Mapping[str, S
         for name, of_set in strips.items():
             for strip in of_set:
                 writer.add_image(f'strips/{name}/{strip.name}', strip_of({
-                    PANES.get(column, column): image for column, image in strip.images.items()}), dataformats='HWC')
+                    RENAMED.get(column, column): image for column, image in strip.images.items()}), dataformats='HWC')
         for pair, by_layer in results.get('representation', {}).get('cka', {}).items():
             _curve(writer, f'cka/{pair.replace(" / ", "_to_").replace(" ", "_")}', dict(enumerate(by_layer.values())))
     for column in ['identity', *audit['networks']]:

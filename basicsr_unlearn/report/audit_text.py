@@ -17,7 +17,7 @@ from basicsr_unlearn.report.audit_sections import (
 from basicsr_unlearn.report.pages import page
 from basicsr_unlearn.report.tables import ABSENT, cut, number, plain_lines
 
-WIDTH = 100  # of the summary in characters
+ACROSS = 100  # of the summary in characters
 SHOWN_SETS, SHOWN_LINES, SHOWN_WARNINGS = 6, 4, 2  # lines by level: to fit a screen
 
 
@@ -47,7 +47,7 @@ def audit_summary(audit: Mapping) -> str:
         audit: see `audit_markdown`.
     """
     verdict = audit['verdict']
-    lines = [*textwrap.wrap(verdict['headline'], WIDTH), *textwrap.wrap(verdict['sentence'], WIDTH), '',
+    lines = [*textwrap.wrap(verdict['headline'], ACROSS), *textwrap.wrap(verdict['sentence'], ACROSS), '',
              *_score_lines(audit), '', *_level_lines(verdict), '', _decision(verdict)]
     skipped = [name for name, entry in audit['measurements'].items() if entry['state'] == 'skipped']
     notes = [f'Warning: {warning}' for warning in verdict['warnings'][:SHOWN_WARNINGS]]
@@ -55,14 +55,15 @@ def audit_summary(audit: Mapping) -> str:
         notes.append(f'Further warnings in audit.md: {len(verdict["warnings"]) - SHOWN_WARNINGS}.')
     if skipped:
         notes.append(f'Not measured: {", ".join(skipped)}; audit.md says why.')
-    return '\n'.join([*lines, *(line for note in notes for line in textwrap.wrap(note, WIDTH, subsequent_indent='  '))])
+    lines += [line for note in notes for line in textwrap.wrap(note, ACROSS, subsequent_indent='  ')]
+    return '\n'.join(lines)
 
 
 def _score_lines(audit: Mapping) -> list[str]:
     """Mean score by data set and network, the retrained ones as a range, and what unlearning changed."""
     entry, metric = audit['measurements'].get('scores', {'state': 'absent'}), metric_of(audit)
     if entry['state'] != 'measured':
-        return [textwrap.shorten(f'There are no scores: {entry.get("reason") or "they were not asked for."}', WIDTH)]
+        return [textwrap.shorten(f'There are no scores: {entry.get("reason") or "they were not asked for."}', ACROSS)]
     means, retrained, digits = entry['result']['mean'], retrained_of(audit), digits_of(audit)
     rows = [[f'{metric["name"]}{in_unit(audit)}', 'identity', 'original', 'unlearned',
              *([f'retrained ({len(retrained)})' if len(retrained) > 1 else 'retrained'] if retrained else []), '']]
@@ -80,7 +81,7 @@ def _score_lines(audit: Mapping) -> list[str]:
 def _clipped(rows: list[list[str]]) -> list[str]:
     """Lines within the width: long names of data sets are cut."""
     others = max(len(line) for line in plain_lines([row[1:] for row in rows], left=0))
-    room = WIDTH - 2 - others - 2
+    room = ACROSS - 2 - others - 2
     last = max(len(row[-1]) for row in rows)
     return plain_lines([[*(cut(row[0], room), *row[1:-1]), row[-1].ljust(last)] for row in rows])
 
@@ -104,7 +105,7 @@ def _level_lines(verdict: Mapping) -> list[str]:
     for start, judged in zip(left, verdict['levels'].values()):
         notes = blamed(judged)
         shown = [line.replace(NO_BREAK, ' ') for note in notes if note not in told
-                 for line in textwrap.wrap(note, WIDTH - indent, subsequent_indent='  ')]
+                 for line in textwrap.wrap(note, ACROSS - indent, subsequent_indent='  ')]
         if len(shown) > SHOWN_LINES:
             shown[SHOWN_LINES - 1:] = ['and more, see audit.md']
         if notes and not shown:

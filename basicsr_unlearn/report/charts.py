@@ -20,7 +20,7 @@ class Line:
 
 
 @dataclass
-class Row:
+class AxisRow:
     """A row on an axis: single values as dots, a statistic as mark with its interval; one without either is a heading.
 
     `interval` is (value, low, high), of which low and high may be None.
@@ -82,13 +82,13 @@ def line_chart(lines: Sequence[Line], references: Mapping[str, float], spoken: s
         if len(points) <= 40:
             for point in points:
                 drawing.circle(f'point {line.css}', point, 3)
-    places = spread([y(value) for _, value in labels.values()], LINE, top + 4, height - bottom - 2)
+    places = apart([y(value) for _, value in labels.values()], LINE, top + 4, height - bottom - 2)
     for (name, (css, value)), place in zip(labels.items(), places):
         drawing.text(css, (width - right + 8, place + 4), f'{name} {signed(value, 1)}')
     return drawing
 
 
-def rows_chart(rows: Sequence[Row], spoken: str, axis: tuple[float, float] | None = None, line: float | None = None,
+def rows_chart(rows: Sequence[AxisRow], spoken: str, axis: tuple[float, float] | None = None, line: float | None = None,
                digits: int = 2, width: int = 400) -> Drawing:
     """One row per network, all on one axis: each value a dot, the statistic a mark with its interval and its number.
 
@@ -127,7 +127,7 @@ def rows_chart(rows: Sequence[Row], spoken: str, axis: tuple[float, float] | Non
     return drawing
 
 
-def _mark(drawing: Drawing, row: Row, x: Callable[[float], float], y: float) -> None:
+def _mark(drawing: Drawing, row: AxisRow, x: Callable[[float], float], y: float) -> None:
     value, low, high = row.interval
     lines = [] if low is None or high is None else [((x(low), y), (x(high), y))]
     if row.css in ('original', 'identity'):
@@ -164,7 +164,7 @@ def signed(value: float, digits: int | None = None) -> str:
     return text.lstrip('-') if float(text) == 0 else text.replace('-', '−')
 
 
-def spread(positions: Sequence[float], distance: float, low: float, high: float) -> list[float]:
+def apart(positions: Sequence[float], distance: float, low: float, high: float) -> list[float]:
     """Move label positions apart to at least `distance`, in their order, as little as a simple sweep allows."""
     order = sorted(range(len(positions)), key=lambda i: positions[i])
     placed = [0.0] * len(positions)

@@ -8,7 +8,7 @@ from basicsr_unlearn.report.drawing import Drawing
 from basicsr_unlearn.report.pictures import Picture, StripFigure, in_order, kind
 from basicsr_unlearn.report.tables import Table
 
-ROLES = {'forget': 'to forget', 'unseen': 'to forget, unseen images', 'retain': 'to keep'}
+ROLE_WORDS = {'forget': 'to forget', 'unseen': 'to forget, unseen images', 'retain': 'to keep'}
 MEANINGS = {'unlearned': 'unlearned: the network after', 'original': 'original: the network before',
             'retrained': 'retrained: trained from scratch without the forget set',
             'identity': 'identity baseline: the untouched input'}
@@ -39,7 +39,7 @@ Block = str | Sequence[str] | Table | Figures | Code  # a paragraph, a list, ...
 
 
 @dataclass(frozen=True)
-class Section:
+class PageSection:
     """A part of a page: folded, or open where `name` is that of a measurement that decides."""
     title: str
     blocks: Sequence[Block]
@@ -153,8 +153,8 @@ class Findings:
     standing: Standing | None = None
     cards: Sequence[Card] = ()
     pictures: Sequence[Pictures] = ()
-    opened: Sequence[Section] = ()
-    sections: Sequence[Section] = field(default_factory=list)
+    opened: Sequence[PageSection] = ()
+    sections: Sequence[PageSection] = field(default_factory=list)
 
 
 def role_class(role: str) -> str:

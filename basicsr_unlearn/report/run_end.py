@@ -14,7 +14,7 @@ from basicsr_unlearn.options.option_file import find_option_file
 from basicsr_unlearn.proof.run_record import run_record, yardstick_of_record
 from basicsr_unlearn.report.pages import write_findings
 from basicsr_unlearn.report.run_findings import run_findings
-from basicsr_unlearn.report.tables import duration, score_lines
+from basicsr_unlearn.report.tables import how_long, score_lines
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def strips_of_run(model: UnlearnModel) -> dict[str, list[Strip]]:
     return found
 
 
-def told(run: FinishedRun) -> str:
+def run_told(run: FinishedRun) -> str:
     """What the terminal shows at the end: verdict, table, files, next command; lines of at most 80 characters."""
     record, (metric, yardstick) = run.record, yardstick_of_record(run.record)
     network = record['networks']['unlearned']['path']
@@ -71,7 +71,7 @@ def told(run: FinishedRun) -> str:
         parts.append(wrapped(f'Likely cause: {record["likely_cause"]}'))
     if record['datasets']:
         parts.append('\n' + score_lines(record['datasets'], {metric: yardstick}))
-    parts.append(f'\n{record["steps"]:,} steps in {duration(record["seconds"])}, ended by: {record["ended_by"]}.')
+    parts.append(f'\n{record["steps"]:,} steps in {how_long(record["seconds"])}, ended by: {record["ended_by"]}.')
     folder = Path(short(run.folder))
     files = [('Network', short(network)), ('Report', folder / 'report.html'), ('Numbers', folder / 'run.json'),
              ('Next', 'does it come back? An audit attacks the network:')]

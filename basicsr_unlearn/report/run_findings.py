@@ -16,15 +16,15 @@ from basicsr_unlearn.metrics.evaluation import Strip
 from basicsr_unlearn.proof.run_record import yardstick_of_record
 from basicsr_unlearn.report.charts import Line, line_chart
 from basicsr_unlearn.report.findings import (
-    ROLES,
+    ROLE_WORDS,
     Card,
     Code,
     Figure,
     Figures,
     Findings,
+    PageSection,
     Pictures,
     Place,
-    Section,
     Slider,
     Standing,
     gap_words,
@@ -32,17 +32,17 @@ from basicsr_unlearn.report.findings import (
     role_class,
 )
 from basicsr_unlearn.report.pictures import picture, strip_figure
-from basicsr_unlearn.report.tables import Table, duration, score_tables
+from basicsr_unlearn.report.tables import Table, how_long, score_tables
 
 NARROW = 380  # of a drawing in a card, in its own units
 UNTOLD = ('What sleeps in the weights, and whether training images can be told, a run does not measure. An audit '
           'attacks the network:')
 TOO_FEW = 'The demo has too few photographs to tell. An audit attacks the network:'
-AUDIT = 'basicsr-unlearn audit -opt options/audit_haze.yml'
+AUDIT_COMMAND = 'basicsr-unlearn audit -opt options/audit_haze.yml'
 
 
 def run_findings(record: Mapping, strips: Mapping[str, Sequence[Strip]], option_file: str, option_text: str,
-                 cards: Sequence[Card] | None = None, opened: Sequence[Section] = ()) -> Findings:
+                 cards: Sequence[Card] | None = None, opened: Sequence[PageSection] = ()) -> Findings:
     """The page of a run.
 
     Args:
@@ -54,9 +54,10 @@ def run_findings(record: Mapping, strips: Mapping[str, Sequence[Strip]], option_
     """
     metric, yardstick = yardstick_of_record(record)
     facts = [('method', record['method']), ('option file', Path(option_file).name), ('steps', f'{record["steps"]:,}'),
-             ('ended by', record['ended_by']), ('in', duration(record['seconds']))]
+             ('ended by', record['ended_by']), ('in', how_long(record['seconds']))]
     places = standing_places(record)
-    untold = [Section('What a run does not tell', [UNTOLD, Code(AUDIT)])] if cards is None and places else []
+    measured_more = cards is not None or not places
+    untold = [] if measured_more else [PageSection('What a run does not tell', [UNTOLD, Code(AUDIT_COMMAND)])]
     return Findings(
         f'{record["headline"][0]} {record["name"]}', record['headline'], record['verdict'], facts,
         cause=record['likely_cause'] or '', slider=slider_of(record['datasets'], strips, metric, yardstick),
@@ -127,35 +128,35 @@ def relearning_cards(curves: Mapping[str, Mapping[str, Mapping[int, float]]], pa
             f'{abs(lead):.2f} {unit} {"ahead of" if lead >= 0 else "behind"} retrained',
             f'after {steps[-1]} steps on {pairs} pairs (Adam, {lr:g}), a short look. What rises sooner than the '
             'retrained network still had the skill. Further out of the weights, at more cost:', cure))
-    return [*cards, Card('Can its training images be told?', words=TOO_FEW, code=AUDIT)] if cards else []
+    return [*cards, Card('Can its training images be told?', words=TOO_FEW, code=AUDIT_COMMAND)] if cards else []
 
 
-def beside_section(record: Mapping, option_file: str) -> Section:
+def beside_section(record: Mapping, option_file: str) -> PageSection:
     """The verdict and the scores of another method's run."""
     metric, yardstick = yardstick_of_record(record)
     judged = {name: {**entry, 'scores': {metric: entry['scores'].get(metric, {})}}
               for name, entry in record['datasets'].items()}
-    return Section(f'Beside it: {record["method"]}, the published way', [
+    return PageSection(f'Beside it: {record["method"]}, the published way', [
         f'{" ".join(record["headline"])} {record["verdict"]} {record["steps"]} steps, ended by: {record["ended_by"]}. '
         f'Option file: {option_file}.', *score_tables(judged, {metric: yardstick})])
 
 
-def _tables(record: Mapping) -> list[Section]:
+def _tables(record: Mapping) -> list[PageSection]:
     metric, yardstick = yardstick_of_record(record)
     tables = score_tables(record['datasets'], {metric: yardstick})
-    return [Section('All scores', tables)] if tables else []
+    return [PageSection('All scores', tables)] if tables else []
 
 
-def _curves(record: Mapping, places: Sequence[Place]) -> list[Section]:
+def _curves(record: Mapping, places: Sequence[Place]) -> list[PageSection]:
     metric, yardstick = yardstick_of_record(record)
     figures = []
     for place in places:
         points = [(step, values[metric]) for step, values in record['curves'].get(place.name, ()) if metric in values]
         if points:
-            figures.append(Figure(_chart(place, points, yardstick), f'{place.name}, {ROLES[place.role]}',
+            figures.append(Figure(_chart(place, points, yardstick), f'{place.name}, {ROLE_WORDS[place.role]}',
                                   css=place.css))
-    return [Section('On the way there', [f'{yardstick.name} over the steps of unlearning, with the other networks as '
-                                         'reference lines.', Figures(figures)])] if figures else []
+    about = f'{yardstick.name} over the steps of unlearning, with the other networks as reference lines.'
+    return [PageSection('On the way there', [about, Figures(figures)])] if figures else []
 
 
 def _chart(place: Place, points: Sequence[tuple[int, float]], yardstick: Yardstick):
@@ -168,16 +169,16 @@ def _chart(place: Place, points: Sequence[tuple[int, float]], yardstick: Yardsti
                       least=2.0 if yardstick.unit == 'dB' else 0.05)
 
 
-def _method(record: Mapping, option_file: str, option_text: str) -> list[Section]:
+def _method(record: Mapping, option_file: str, option_text: str) -> list[PageSection]:
     networks = [(name, file['path'], file['sha256']) for name, file in record['networks'].items()]
     counts = ', '.join(f'{name} {entry["images"]}' for name, entry in record['datasets'].items())
     versions = ', '.join(f'{name} {version}' for name, version in record['versions'].items())
     limits = (f' An output counts as that of its reference within {FORGET_TOLERANCE} dB, a skill as kept within '
               f'{RETAIN_TOLERANCE} dB of the original.' if record['judged_by']['unit'] == 'dB' else '')
-    return [Section('How it was done', [
+    return [PageSection('How it was done', [
         f'{record["method"]}, by the option file {option_file}.',
         Table((), [(key, str(value)) for key, value in record['settings'].items()], 2),
         Table(('network', 'path', 'SHA-256'), networks, 3),
         'Scores are those of the last validation, on 8-bit images against the ground truth, in the mean over the '
         f'images of each data set ({counts}).{limits} Computed with {versions} on {record["device"]} in '
-        f'{duration(record["seconds"])}.']), Section('The option file', [Code(option_text)])]
+        f'{how_long(record["seconds"])}.']), PageSection('The option file', [Code(option_text)])]

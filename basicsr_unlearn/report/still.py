@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 from basicsr_unlearn.core.judgement import capital
 from basicsr_unlearn.errors import OptionError
 from basicsr_unlearn.report.drawing import Point, Shape
-from basicsr_unlearn.report.findings import ROLES, Card, Findings, Pictures, Place, Standing
+from basicsr_unlearn.report.findings import ROLE_WORDS, Card, Findings, Pictures, Place, Standing
 from basicsr_unlearn.report.pictures import Picture
 
 PAPER, INK, MUTED, RULE = '#fcfcfb', '#17191c', '#5f666e', '#d9dcdf'
@@ -18,7 +18,7 @@ FORGET, RETAIN, RETRAINED, PASSED, FAILED = '#b3471d', '#1f6f69', '#3b5bbd', '#2
 COLOURS = {'original': INK, 'identity': MUTED, 'retrained': RETRAINED, 'unlearned': FORGET, 'ring': RETRAINED,
            'grid': RULE, 'zero': MUTED, 'head': INK, 'beside': MUTED}
 ROLE_COLOURS = {'forget': FORGET, 'retain': RETAIN}
-STATES = {'passed': PASSED, 'failed': FAILED}
+STATE_COLOURS = {'passed': PASSED, 'failed': FAILED}
 DASHES = {'identity': (1.5, 3.5), 'retrained': (6, 4)}
 WIDE, MARGIN, STUB, APART = 1000, 28, 96, 10  # units: of the picture, around it, of the names, between photographs
 PIXELS, FINER = 1.2, 2  # pixels a unit, and how much finer everything is drawn before it is made smaller
@@ -61,7 +61,7 @@ def check_still(path: str | Path) -> Path:
 def _few_colours(image: Image.Image) -> Image.Image:
     """With a palette, in which the colours of the charts stay what they are beside those of the photographs."""
     ours = [int(colour[i:i + 2], 16) for colour in {PAPER, INK, *COLOURS.values(), *ROLE_COLOURS.values(),
-                                                   *STATES.values()} for i in (1, 3, 5)]
+                                                   *STATE_COLOURS.values()} for i in (1, 3, 5)]
     palette = Image.new('P', (1, 1))
     palette.putpalette(image.quantize(256 - len(ours) // 3).getpalette()[:768 - len(ours)] + ours)
     return image.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG)
@@ -127,7 +127,7 @@ def _draw(canvas: Canvas, found: Findings) -> float:
     """Everything, from top to bottom; where it ends."""
     y, inner = MARGIN, WIDE - 2 * MARGIN
     if found.state:
-        canvas.text((MARGIN, y + 10), found.state.capitalize(), 13, STATES[found.state], True)
+        canvas.text((MARGIN, y + 10), found.state.capitalize(), 13, STATE_COLOURS[found.state], True)
         canvas.text((MARGIN + 58, y + 10), f'the required level, {found.required}', 13, MUTED)
         y += 20
     first, rest = found.headline[0], ' '.join(found.headline[1:])
@@ -156,7 +156,7 @@ def _levels(canvas: Canvas, found: Findings, top: float) -> float:
         left = MARGIN + number * (width + gap)
         canvas.line([(left, top), (left + width, top)], RULE, 2.5)
         canvas.text((left, top + 19), level.name.capitalize(), 14, bold=True)
-        canvas.text((left + width, top + 19), level.state, 13, STATES.get(level.state, MUTED), True, 'rs')
+        canvas.text((left + width, top + 19), level.state, 13, STATE_COLOURS.get(level.state, MUTED), True, 'rs')
         end = canvas.wrapped((left, top + 26), level.meaning, width, 11, MUTED)
         for blame in level.blame:
             end = canvas.wrapped((left, end + 3), capital(blame), width, 11)
@@ -196,7 +196,7 @@ def _place(canvas: Canvas, standing: Standing, place: Place, top: float, at: Cal
     start, end, right = ends
     colour, middle = ROLE_COLOURS[place.css], top + 24
     canvas.text((MARGIN, top + 21), place.name[:14], 14, bold=True)
-    canvas.text((MARGIN, top + 36), ROLES[place.role].partition(',')[0], 11.5, colour)
+    canvas.text((MARGIN, top + 36), ROLE_WORDS[place.role].partition(',')[0], 11.5, colour)
     canvas.line([(start - 10, middle), (end + 10, middle)], RULE, 1)
     canvas.line([(at(place.scores[column]), middle) for column in ('original', 'unlearned')], _pale(colour, 0.35), 4)
     for column, value in place.marks:
@@ -251,7 +251,7 @@ def _shape(canvas: Canvas, shape: Shape, left: float, top: float, scale: float) 
 def _strip(canvas: Canvas, pictures: Pictures, top: float) -> float:
     strip, colour = pictures.strips[0], ROLE_COLOURS[pictures.css]
     canvas.text((MARGIN, top + 34), pictures.name[:14], 14, bold=True)
-    canvas.text((MARGIN, top + 50), ROLES[pictures.role].partition(',')[0], 11.5, colour)
+    canvas.text((MARGIN, top + 50), ROLE_WORDS[pictures.role].partition(',')[0], 11.5, colour)
     width = (WIDE - 2 * MARGIN - STUB + APART) / len(strip.cells) - APART
     for number, cell in enumerate(strip.cells):
         left = MARGIN + STUB + number * (width + APART)

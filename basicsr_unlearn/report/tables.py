@@ -11,7 +11,7 @@ from basicsr_unlearn.core.judgement import Yardstick, forget_gap, has_skill, ret
 ABSENT = '-'
 GAP = 2  # between columns on the terminal, in characters
 MOST_LABEL = 24  # of `side_by_side`, in characters
-NARROWEST = 10  # of a column there: wide enough for any word of a verdict
+NARROWEST_COLUMN = 10  # of a column there: wide enough for any word of a verdict
 NETWORKS = ('identity', 'original', 'unlearned', 'network', 'retrained')  # network: one that is tested
 NAME, CELL = 16, 11  # of a score table on the terminal: the longest name of a data set, the width of a column
 
@@ -59,7 +59,7 @@ def percent(share: float | None) -> str:
     return f'{value:.0f} %' if value >= 99.95 or value == 0 else f'{value:.1f} %' if value >= 1 else f'{value:.2g} %'
 
 
-def count(value: int | None) -> str:
+def thousands(value: int | None) -> str:
     """A whole number with its thousands apart, `-` for None."""
     return ABSENT if value is None else f'{value:,}'
 
@@ -72,7 +72,7 @@ def ranged(found: Mapping | None, digits: int = 2, sign: bool = False) -> str | 
     return value if found['low'] is None or low == value == high else Ranged(value, f'{low} to {high}')
 
 
-def duration(seconds: float) -> str:
+def how_long(seconds: float) -> str:
     """As '2 min 05 s', or '40 s'."""
     minutes, rest = divmod(round(seconds), 60)
     return f'{minutes} min {rest:02d} s' if minutes else f'{rest} s'
@@ -156,7 +156,7 @@ def side_by_side(names: Sequence[str], rows: Sequence[tuple[str, str, Sequence[s
         width: of the terminal in characters.
     """
     stub = min(MOST_LABEL, max(len(label) + 2 * bool(section) for section, label, _ in rows))
-    most = max((width - stub) // (NARROWEST + GAP), 1)
+    most = max((width - stub) // (NARROWEST_COLUMN + GAP), 1)
     size = math.ceil(len(names) / math.ceil(len(names) / most))  # tables of about equal size
     tables = []
     for start in range(0, len(names), size):
@@ -166,7 +166,7 @@ def side_by_side(names: Sequence[str], rows: Sequence[tuple[str, str, Sequence[s
 
 
 def _block(names: Sequence[str], rows: Sequence[tuple[str, str, Sequence[str]]], stub: int, width: int) -> str:
-    room = max((width - stub) // len(names) - GAP, NARROWEST)
+    room = max((width - stub) // len(names) - GAP, NARROWEST_COLUMN)
     wide = [min(room, max(map(len, column))) for column in zip(names, *(cells for *_, cells in rows))]
     folded = [fold(name, w) for name, w in zip(names, wide)]
     height = max(map(len, folded))

@@ -3,7 +3,7 @@ import math
 import pytest
 from markupsafe import escape
 
-from basicsr_unlearn.report.charts import Line, Row, line_chart, rows_chart, signed, spread, ticks
+from basicsr_unlearn.report.charts import AxisRow, Line, apart, line_chart, rows_chart, signed, ticks
 from basicsr_unlearn.report.drawing import Drawing, Shape
 
 
@@ -42,8 +42,8 @@ def test_ticks_that_would_touch_get_no_number():
 
 
 def test_rows_are_to_scale_and_a_single_value_has_no_interval():
-    rows = [Row('threshold', 'head'), Row('unlearned', 'unlearned', (0.75, 0.5, 1.0)),
-            Row('original', 'original', (0.25, None, None), [0.0, 1.0])]
+    rows = [AxisRow('threshold', 'head'), AxisRow('unlearned', 'unlearned', (0.75, 0.5, 1.0)),
+            AxisRow('original', 'original', (0.25, None, None), [0.0, 1.0])]
     drawing = rows_chart(rows, 'spoken', axis=(0, 1), line=0.5)
     (low, _), (high, _) = of(drawing, 'line', 'span unlearned')[0].points
     mark = of(drawing, 'circle', 'unlearned')[0].points[0][0]
@@ -64,8 +64,8 @@ def test_a_drawing_escapes_what_it_is_told():
 
 
 def test_labels_are_moved_apart_within_bounds():
-    assert spread([10, 50, 90], 13, 0, 100) == [10, 50, 90]
-    placed = spread([95, 94, 96, 20], 13, 0, 100)
+    assert apart([10, 50, 90], 13, 0, 100) == [10, 50, 90]
+    placed = apart([95, 94, 96, 20], 13, 0, 100)
     assert sorted(range(4), key=lambda i: placed[i]) == [3, 1, 0, 2]
     assert placed == [87, 74, 100, 20]
 
