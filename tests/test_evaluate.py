@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from basicsr_unlearn.errors import DataError, TrainingError
-from basicsr_unlearn.metrics.evaluation import evaluate, in_tiles, restorations
+from basicsr_unlearn.metrics.evaluation import evaluate, evenly, in_tiles, restorations
 
 METRICS = {'psnr': {'type': 'calculate_psnr', 'crop_border': 0}, 'ssim': {'type': 'calculate_ssim', 'crop_border': 0}}
 
@@ -112,3 +112,8 @@ def test_without_a_clean_image_there_are_pictures_but_no_score_against_it():
     del item['gt']
     (restored,) = restorations({'original': Shift(5)}, [item], METRICS)
     assert list(restored.images) == ['identity', 'original'] and restored.scores('original') == {}
+
+
+def test_positions_are_evenly_spread():
+    assert evenly(10, 4) == [0, 3, 6, 9] and evenly(3, None) == [0, 1, 2] and evenly(2, 5) == [0, 1]
+    assert evenly(3, 0) == []

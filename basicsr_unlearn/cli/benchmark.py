@@ -30,9 +30,9 @@ from basicsr_unlearn.proof.benchmark.leaderboard import (
     markdown,
     mean_psnr,
     measured,
-    nothing_to_forget,
     overview_cells,
     target_board,
+    unjudged,
 )
 from basicsr_unlearn.proof.benchmark.records import finished, is_damaged, read_record
 from basicsr_unlearn.report.leaderboard_page import write_leaderboard
@@ -116,7 +116,7 @@ def run_missing(benchmark: Benchmark, missing: Sequence[Mapping], side_by_side: 
     reasons = {}
     for target in dict.fromkeys(job['record']['target'] for job in missing):
         original = finished(jobs_of(benchmark, target)[0])
-        reasons[target] = original and nothing_to_forget(target, original, benchmark.yardstick)
+        reasons[target] = original and unjudged(target, original, benchmark.yardstick)
         if reasons[target]:
             print(f'Error: Target {target} cannot be judged: {reasons[target]}.', file=sys.stderr, flush=True)
     cells = [job for job in missing if job['record']['kind'] == 'method' and not reasons[job['record']['target']]]

@@ -11,7 +11,6 @@ from basicsr.utils.registry import DATASET_REGISTRY
 from torch import nn
 
 from basicsr_unlearn.core.judgement import references
-from basicsr_unlearn.core.relearning import relearn
 from basicsr_unlearn.engine.entry import Parser, guarded, run
 from basicsr_unlearn.engine.networks import load_network
 from basicsr_unlearn.engine.terminal import wrapped
@@ -19,8 +18,9 @@ from basicsr_unlearn.errors import OptionError
 from basicsr_unlearn.files import write_json
 from basicsr_unlearn.metrics.evaluation import evaluate
 from basicsr_unlearn.options.option_file import check_options, load_option_file
+from basicsr_unlearn.proof.attackers.relearning import relearn
 from basicsr_unlearn.proof.run_record import judged, yardstick_of_record
-from basicsr_unlearn.proof.run_verdict import Relearning
+from basicsr_unlearn.proof.verdict import Relearning
 from basicsr_unlearn.report.pages import write_findings
 from basicsr_unlearn.report.run_end import FinishedRun, finish
 from basicsr_unlearn.report.run_findings import beside_section, relearning_cards, run_findings

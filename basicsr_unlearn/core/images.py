@@ -3,10 +3,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+HIGHEST_PSNR = 100.0  # dB: that of equal images is infinite, which no mean survives
+
 
 @torch.no_grad()
 def batch_psnr(output: Tensor, gt: Tensor) -> Tensor:
-    """Mean over the batch of the PSNR in dB, both (b, c, h, w), the output clamped to [0, 1]. At most 100 dB."""
+    """Mean over the batch of the PSNR in dB, both (b, c, h, w), the output clamped to [0, 1]. At most 100 dB.
+
+    Of floating point values, as a training step has them; a score is of 8-bit images, see `metrics.evaluation`.
+    """
     error = (output.float().clamp(0, 1) - gt.float()).square().mean(dim=(1, 2, 3))
     return -10 * error.clamp_min(1e-10).log10().mean()
 

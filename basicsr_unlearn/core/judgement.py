@@ -1,6 +1,13 @@
-"""What scores say about forgetting and keeping: one definition for training, demo, audit and benchmark.
+"""What scores say about forgetting and keeping: the one definition of each number, whoever reports it.
 
-A score is the mean of a metric over a data set. Columns of scores: `identity` (the untouched degraded input),
+    forget gap      how far the unlearned network lies outside the range of the retrained ones, above 0 if skill is left
+    retain loss     what it has lost against the original, below 0 if it has gained
+    lead            how far ahead of the best retrained network it is, step by step, when the skill is learned again
+    relearn gap     its largest lead, 0 where it is nowhere ahead
+    over-forgotten  below the range of the retrained networks by more than a margin
+
+A score is the mean of a metric over a data set, of 8-bit images (see `metrics.evaluation`); in an audit over its
+photographs, so that several versions of one count once. Columns of scores: `identity` (the untouched degraded input),
 `original`, `unlearned`, and any number of retrained networks (`retrained`, `retrained 2`, ...).
 """
 from collections.abc import Mapping, Sequence
@@ -14,7 +21,7 @@ SHARE_TOLERANCE = 0.05  # of the way from the original to the reference, in plac
 SLEEPING_LEAD = 0.5  # dB ahead of the retrained network when learned again, from where the skill is said to sleep
 
 CANNOT_JUDGE, NOT_FORGOTTEN, PARTLY_FORGOTTEN, FORGOTTEN, OVER_FORGOTTEN = FORGET_STATES = (
-    'cannot be judged', 'not forgotten', 'only partly forgotten', 'forgotten', 'over-forgotten')
+    'cannot be judged', 'not forgotten', 'partly forgotten', 'forgotten', 'over-forgotten')
 KEPT, SLIGHTLY_WORSE, DAMAGED = KEEP_STATES = ('kept', 'slightly worse', 'damaged')
 
 
@@ -123,6 +130,72 @@ def retain_loss(scores: Mapping[str, float], yardstick: Yardstick = PSNR) -> flo
     return yardstick.gain(scores['original'], scores['unlearned'])
 
 
+def is_over_forgotten(gap: float, margin: float) -> bool:
+    """Whether a forget gap lies below the references by more than a margin, in the metric's unit."""
+    return gap < -margin
+
+
+def best_curve(curves: Sequence[Mapping[int, float]], yardstick: Yardstick = PSNR) -> dict[int, float]:
+    """The best score at each step of several curves of learning again, for instance of the retrained networks.
+
+    Raises:
+        ValueError: there is none, or they were measured at different steps.
+    """
+    if not curves:
+        raise ValueError('There is no curve of a retrained network to compare with.')
+    for curve in curves[1:]:
+        check_equal_steps(curves[0], curve)
+    best = max if yardstick.higher else min
+    return {step: best(curve[step] for curve in curves) for step in curves[0]}
+
+
+def leads(curve: Mapping[int, float], best: Mapping[int, float], yardstick: Yardstick = PSNR) -> dict[int, float]:
+    """By step of learning again, how far one curve is ahead of another; negative where it is behind.
+
+    Args:
+        curve: step -> score of the unlearned network.
+        best: the same of what it is held against, see `best_curve`.
+        yardstick: the metric of the scores.
+
+    Raises:
+        ValueError: the steps differ.
+    """
+    check_equal_steps(curve, best)
+    return {step: yardstick.gain(score, best[step]) for step, score in curve.items()}
+
+
+def largest_lead(lead: Mapping[int, float]) -> float:
+    """The largest lead after a step of learning or more; what a network knows before that is its forget gap."""
+    return max(value for step, value in lead.items() if step > 0)
+
+
+def relearn_gap(lead: Mapping[int, float]) -> float:
+    """The largest lead, 0 where the network is nowhere ahead."""
+    return max(0.0, largest_lead(lead))
+
+
+def check_equal_steps(curve: Mapping[int, object], reference: Mapping[int, object]) -> None:
+    """Raise ValueError unless two curves were measured at the same steps."""
+    if set(curve) != set(reference):
+        raise ValueError(f'The curves were measured at different steps, {sorted(curve)} and {sorted(reference)}.')
+
+
+def nothing_to_forget(name: str, scores: Mapping[str, float], yardstick: Yardstick = PSNR) -> str | None:
+    """Why forgetting cannot be judged on a data set, as a clause; None if it can.
+
+    Args:
+        name: of the data set, for the words.
+        scores: `original` and `identity`.
+        yardstick: the metric they are of.
+    """
+    original, identity = scores['original'], scores['identity']
+    if has_skill(original, identity, yardstick):
+        return None
+    margin = f' by {yardstick.shown(yardstick.skill_margin)}' if yardstick.skill_margin else ''
+    return (f'by {yardstick.name} there is nothing to forget: the original has {yardstick.shown(original)} on {name}, '
+            f'the untouched input {yardstick.shown(identity)}, and it would have to be better{margin}')
+
+
 @dataclass(frozen=True)
 class Forgetting:
     """What became of a forget set: `state` of FORGET_STATES, `gap` to the references (None if it cannot be judged), the
@@ -134,13 +207,16 @@ class Forgetting:
     words: str
 
 
-def judge_forgetting(name: str, scores: Mapping[str, float], yardstick: Yardstick = PSNR) -> Forgetting:
+def judge_forgetting(name: str, scores: Mapping[str, float], yardstick: Yardstick = PSNR,
+                     tolerance: float | None = None, margin: float | None = None) -> Forgetting:
     """Judge one forget set. A score that did not fall is never 'forgotten', whatever it is held against.
 
     Args:
         name: of the data set, for the words.
         scores: identity, original, unlearned and, where there are any, retrained networks.
         yardstick: the metric they are of.
+        tolerance: how far above the references still counts as forgotten; None for the yardstick's.
+        margin: how far below them is over-forgotten; None for the tolerance.
     """
     shown = yardstick.shown
     moved = f'{name} went from {shown(scores["original"])} to {shown(scores["unlearned"])}'
@@ -152,13 +228,13 @@ def judge_forgetting(name: str, scores: Mapping[str, float], yardstick: Yardstic
     against = references(scores, yardstick)
     values = [scores[column] for column in against]
     gap, fallen = forget_gap(scores, yardstick), yardstick.gain(scores['original'], scores['unlearned'])
-    tolerance = yardstick.tolerance(scores['original'], values[0])
+    tolerance = yardstick.tolerance(scores['original'], values[0]) if tolerance is None else tolerance
     if fallen <= 0 or (gap > tolerance and fallen <= tolerance):
         state = NOT_FORGOTTEN
     elif gap > tolerance:
         state = PARTLY_FORGOTTEN
     else:
-        state = OVER_FORGOTTEN if gap < -tolerance else FORGOTTEN
+        state = OVER_FORGOTTEN if is_over_forgotten(gap, tolerance if margin is None else margin) else FORGOTTEN
     if against == ['identity']:
         place = f'the untouched input has {shown(values[0])}'
     elif len(against) == 1:
@@ -179,13 +255,3 @@ def judge_keeping(scores: Mapping[str, float], yardstick: Yardstick = PSNR) -> s
         gain = abs(yardstick.gain(scores['original'], scores['identity']))
         limits = (SHARE_TOLERANCE * gain, 3 * SHARE_TOLERANCE * gain)
     return KEPT if loss <= limits[0] else SLIGHTLY_WORSE if loss <= limits[1] else DAMAGED
-
-
-def listed(parts: Sequence[str]) -> str:
-    """'a', 'a and b', 'a, b and c'."""
-    return parts[0] if len(parts) == 1 else f'{", ".join(parts[:-1])} and {parts[-1]}'
-
-
-def capital(text: str) -> str:
-    """The text with its first letter large."""
-    return text[:1].upper() + text[1:]

@@ -9,7 +9,8 @@ from basicsr.metrics import calculate_metric
 from basicsr.utils import tensor2img
 from basicsr.utils.registry import METRIC_REGISTRY
 
-EQUAL = 100.0  # dB, the most that a PSNR is taken for: that of equal images is infinite, which no mean survives
+from basicsr_unlearn.core.images import HIGHEST_PSNR
+
 OURS = ('better',)  # keys of a metric's block that say how to read it, and are not for the metric
 
 
@@ -31,8 +32,8 @@ def image_scores(image: np.ndarray, metrics: Mapping[str, Mapping], gt: np.ndarr
         if all(value is not None for value in given.values()):
             options = {key: value for key, value in block.items() if key not in OURS}
             value = float(calculate_metric(given, options))
-            value = min(value, EQUAL) if 'psnr' in block['type'] else value
-            found[name] = math.copysign(EQUAL, value) if math.isinf(value) else value
+            value = min(value, HIGHEST_PSNR) if 'psnr' in block['type'] else value
+            found[name] = math.copysign(HIGHEST_PSNR, value) if math.isinf(value) else value
     return found
 
 

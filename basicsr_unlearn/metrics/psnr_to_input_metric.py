@@ -3,7 +3,7 @@ import numpy as np
 from basicsr.metrics import calculate_psnr
 from basicsr.utils.registry import METRIC_REGISTRY
 
-MOST = 100.0  # dB, of an output that equals the input
+from basicsr_unlearn.core.images import HIGHEST_PSNR
 
 
 @METRIC_REGISTRY.register()
@@ -19,4 +19,5 @@ def calculate_psnr_to_input(img: np.ndarray, identity: np.ndarray, crop_border: 
         identity: (h, w, 3) uint8, the input, at the size of the output where that is larger.
         crop_border, test_y_channel: as of BasicSR's `calculate_psnr`.
     """
-    return min(float(calculate_psnr(img, identity, crop_border=crop_border, test_y_channel=test_y_channel)), MOST)
+    psnr = float(calculate_psnr(img, identity, crop_border=crop_border, test_y_channel=test_y_channel))
+    return min(psnr, HIGHEST_PSNR)

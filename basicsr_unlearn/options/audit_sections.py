@@ -75,7 +75,8 @@ class Retraining(Section):
 
 class Cost(Section):
     """What unlearning cost."""
-    log: Text | None = option('the log of the run')
+    record: Text | None = option('run.json of the run; ~: the one beside the folder of the checkpoint')
+    log: Text | None = option('a log of the run, beside which its run.json lies; write record instead')
     retraining: Retraining = needed('what it is held against')
 
 

@@ -14,7 +14,7 @@ from basicsr_unlearn.core.judgement import (
     judge_forgetting,
 )
 
-DEAD_RATE = 0.1  # of the rate at its highest, below which a schedule has ended the run before its last step; our choice
+ENDED_RATE = 0.1  # of the rate at its highest, below which a schedule has ended the run early; our choice
 STILL_FALLING = 0.1  # of the gap that is left, closed since the validation before; our choice
 
 
@@ -64,7 +64,7 @@ def likely_cause(facts: RunFacts, yardstick: Yardstick = PSNR) -> str | None:
         return _too_far(facts)
     if 'forget' not in facts.terms:
         return 'No term of the objective looks at the forget set: add a train.forget_opt.'
-    if facts.stop_rule_met is False and facts.last_rate < DEAD_RATE * facts.rate:
+    if facts.stop_rule_met is False and facts.last_rate < ENDED_RATE * facts.rate:
         return (f'The schedule took the learning rate from {facts.rate:.1e} to {facts.last_rate:.1e} before the stop '
                 'rule was met: write train.scheduler: {type: MultiStepLR, milestones: [' f'{facts.total_iter}' ']}, '
                 'which keeps it as it is.')

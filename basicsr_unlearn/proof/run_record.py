@@ -1,7 +1,5 @@
 """What an unlearning run was and what came of it, as run.json holds it (documented in docs/training.md)."""
-import hashlib
 import platform
-import re
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -11,15 +9,14 @@ from basicsr_unlearn.core.judgement import CANNOT_JUDGE, FORGOTTEN, Yardstick, f
 from basicsr_unlearn.core.memory import peak_memory
 from basicsr_unlearn.methods.presets import method_of
 from basicsr_unlearn.models.unlearn_model import STREAMS, UnlearnModel
+from basicsr_unlearn.proof.cache import file_digest
 from basicsr_unlearn.proof.causes import RunFacts, likely_cause
-from basicsr_unlearn.proof.run_verdict import Relearning, RunVerdict, judge_run
+from basicsr_unlearn.proof.verdict import Relearning, RunVerdict, judge_run
 from basicsr_unlearn.version import __version__
-from basicsr_unlearn.zoo.checkpoint import resolve_checkpoint
 
-SCHEMA = 1
+RUN_SCHEMA = 1
 PACKAGES = ('basicsr', 'torch', 'numpy')
-STOPPED = re.compile(r'(Stop rule met at iteration (\d+).*)')  # of the log
-TERMS = ('edit_opt', 'forget_opt', 'retain_opt', 'adversarial_opt', 'anchor_opt')
+PARTS_OF_METHOD = ('edit_opt', 'forget_opt', 'retain_opt', 'adversarial_opt', 'anchor_opt')
 
 
 def run_record(model: UnlearnModel, method: str | None, seconds: float) -> dict[str, Any]:
@@ -40,9 +37,11 @@ def run_record(model: UnlearnModel, method: str | None, seconds: float) -> dict[
     train, path = opt['train'], opt['path']
     found = judged(datasets, metric, yardstick)
     return {
-        'schema': SCHEMA, 'name': opt['name'], 'method': method or method_of(train) or ' + '.join(
-            part for term in TERMS if train.get(term) for part in _types(train[term])),
+        'schema': RUN_SCHEMA, 'name': opt['name'], 'method': method or method_of(train) or ' + '.join(
+            part for term in PARTS_OF_METHOD if train.get(term) for part in _types(train[term])),
         'steps': model.iteration, 'total_iter': int(train['total_iter']),
+        'proxy_steps': (train.get('proxy_opt') or {}).get('iters', 0),
+        'batch': opt['datasets']['train']['batch_size_per_gpu'] * opt['world_size'],
         'ended_by': 'stop rule' if model.stop_rule and model.stop_rule.met(model.iteration) else
                     'total_iter' if model.iteration >= int(train['total_iter']) else 'end of the data',
         'changed_at_resumes': getattr(getattr(model, 'run_record', None), 'changes', []),
@@ -59,7 +58,8 @@ def run_record(model: UnlearnModel, method: str | None, seconds: float) -> dict[
         'settings': _settings(opt),
         'versions': {'basicsr_unlearn': __version__, **{package: version(package) for package in PACKAGES},
                      'python': platform.python_version()},
-        'headline': list(found.headline), 'verdict': found.details, 'likely_cause': _cause(model, found, datasets),
+        'outcome': found.outcome, 'headline': list(found.headline), 'verdict': found.details,
+        'likely_cause': _cause(model, found, datasets),
     }
 
 
@@ -106,7 +106,7 @@ def _cause(model: UnlearnModel, found: RunVerdict, datasets: Mapping[str, Mappin
 
 
 def _file(path: str) -> dict[str, str]:
-    return {'path': path, 'sha256': hashlib.sha256(Path(resolve_checkpoint(path)).read_bytes()).hexdigest()}
+    return {'path': path, 'sha256': file_digest(path)}
 
 
 def _types(block: Mapping | list) -> list[str]:
@@ -118,13 +118,13 @@ def _settings(opt: Mapping) -> dict[str, Any]:
     parts = {key: block for key, block in train.items() if block and (key.endswith('_opt') or key == 'optim_g')}
     values = {'batch_size_per_gpu': data.get('batch_size_per_gpu'), 'gt_size': data.get('gt_size'),
               'manual_seed': opt.get('manual_seed')}
-    return {**{key: describe(block) for key, block in parts.items()},
+    return {**{key: block_in_words(block) for key, block in parts.items()},
             **{key: value for key, value in values.items() if value is not None}}
 
 
-def describe(block: Any) -> str:
+def block_in_words(block: Any) -> str:
     """An option block on one line: `GradientAscentLoss, bound identity, attack (pgd, steps 2)`."""
     if isinstance(block, list):
-        return '; '.join(map(describe, block))
-    return ', '.join(str(value) if key == 'type' else f'{key} ({describe(value)})' if isinstance(value, Mapping)
+        return '; '.join(map(block_in_words, block))
+    return ', '.join(str(value) if key == 'type' else f'{key} ({block_in_words(value)})' if isinstance(value, Mapping)
                      else f'{key} {"~" if value is None else value}' for key, value in block.items())

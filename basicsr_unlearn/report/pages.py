@@ -7,8 +7,8 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from basicsr_unlearn.core.judgement import capital
 from basicsr_unlearn.files import write_text
+from basicsr_unlearn.proof.words import capital
 from basicsr_unlearn.report.findings import ROLE_WORDS, Findings
 
 TEMPLATES = Path(__file__).parent / 'templates'

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from basicsr_unlearn.core.judgement import capital
 from basicsr_unlearn.errors import OptionError
+from basicsr_unlearn.proof.words import capital
 from basicsr_unlearn.report.drawing import Point, Shape
 from basicsr_unlearn.report.findings import ROLE_WORDS, Card, Findings, Pictures, Place, Standing
 from basicsr_unlearn.report.pictures import Picture

@@ -19,12 +19,12 @@ from torch import Tensor, nn
 
 from basicsr_unlearn.core.edits.transposition_edit import TransposeKernels
 from basicsr_unlearn.core.parts import Evidence
-from basicsr_unlearn.core.relearning import relearn
 from basicsr_unlearn.data.degraded_image_dataset import DegradedImageDataset
 from basicsr_unlearn.data.paired_restoration_dataset import PairedRestorationDataset
 from basicsr_unlearn.engine.networks import load_network
 from basicsr_unlearn.metrics.evaluation import evaluate
 from basicsr_unlearn.options.option_file import load_option_file
+from basicsr_unlearn.proof.attackers.relearning import relearn
 
 ROOT = Path(__file__).resolve().parents[2]
 ZOO = 'basicsr_unlearn/zoo/nafnet'

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from basicsr_unlearn.errors import OptionError
+from basicsr_unlearn.proof.attackers.image_psnr import psnr_of_images
 from basicsr_unlearn.proof.attackers.recovery import TILE, recover
-from basicsr_unlearn.proof.attackers.scores import psnr_of_images
 
 
 class Prompted(nn.Module):
@@ -42,7 +42,7 @@ def test_a_universal_prompt_undoes_a_constant_shift(brighten, dark_pairs, untouc
     with untouched(net):
         curve = recover(net, shifted(dark_pairs()), 'input', watching(shifted(dark_pairs(3, seed=1)), seen), (0, 50),
                         0.01, 16)
-    assert curve[0] == [pytest.approx([20] * 3, abs=1e-3)]
+    assert curve[0] == [pytest.approx([20] * 3, abs=0.02)]  # of 8-bit images
     assert min(curve[50][0]) > 33
     assert [tuple(p.shape) for p in seen[0].parameters()] == [(1, 3, TILE, TILE)]
     assert seen[0].prompt.mean().item() == pytest.approx(-0.1, abs=0.01)

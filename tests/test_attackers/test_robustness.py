@@ -3,18 +3,18 @@ import math
 import pytest
 import torch
 
+from basicsr_unlearn.proof.attackers.image_psnr import psnr_of_images
 from basicsr_unlearn.proof.attackers.robustness import attacked_psnr
-from basicsr_unlearn.proof.attackers.scores import psnr_of_images
 
-GREY = [(torch.full((3, 6, 8), 0.5), torch.full((3, 6, 8), 0.4)), (torch.full((3, 4, 4), 0.2), torch.zeros(3, 4, 4))]
+GREY = [(torch.full((3, 6, 8), 0.6), torch.full((3, 6, 8), 0.4)), (torch.full((3, 4, 4), 0.2), torch.zeros(3, 4, 4))]
 
 
 def test_attack_by_hand(brighten, untouched):
     net = brighten(1.0)
     with untouched(net):
-        found = attacked_psnr(net, GREY, {'type': 'one_step', 'eps': 0.05})
-    # each pixel goes 0.05 further from its clean value, from which it was 0.1 and 0.2 away
-    assert found == pytest.approx([-20 * math.log10(0.15), -20 * math.log10(0.25)], abs=1e-3)
+        found = attacked_psnr(net, GREY, {'type': 'one_step', 'eps': 0.2})
+    # each pixel goes 51 levels further from its clean value, from which it was 51 away
+    assert found == pytest.approx([-20 * math.log10(0.4)] * 2, abs=1e-9)
     assert attacked_psnr(net, GREY, {'type': 'none'}) == psnr_of_images(net, GREY)
 
 

@@ -7,8 +7,8 @@ from torture.mutated import mutations
 
 from basicsr_unlearn.cli.compare import main
 from basicsr_unlearn.errors import DataError
-from basicsr_unlearn.proof.audit.kept import Kept
 from basicsr_unlearn.proof.benchmark.records import given_record, is_damaged, read_record
+from basicsr_unlearn.proof.cache import Kept
 
 ZOO = Path(__file__).resolve().parents[2] / 'basicsr_unlearn' / 'zoo'
 

@@ -6,46 +6,54 @@ from audit_stub import option_file
 
 from basicsr_unlearn.cli.audit import main
 from basicsr_unlearn.core.judgement import Yardstick
-from basicsr_unlearn.proof.audit.context import evenly
-from basicsr_unlearn.proof.audit.inside_measurement import newest_log, read_log
 from basicsr_unlearn.proof.audit.learning_measurement import compared
-from basicsr_unlearn.proof.audit.scoring import by_photograph
+from basicsr_unlearn.proof.audit.measuring import by_photograph
+from basicsr_unlearn.proof.cache import file_digest
+from basicsr_unlearn.proof.run_cost import RUN_FILE, run_cost
 from basicsr_unlearn.version import __version__
 
-LOG = """  datasets:[
-    train:[
-      batch_size_per_gpu: 8
-  train:[
-    forget_opt:[
-      type: TargetLoss
-    retain_opt:[
-      type: L1Loss
-    total_iter: 200
-2026-11-20 16:25:12,594 INFO: Stop rule met at iteration 107: forget PSNR -0.01 dB.
-2026-11-20 16:25:12,594 INFO: Peak memory: 512 MB.
-2026-11-20 16:25:12,594 INFO: End of training. Time consumed: 1 day, 1:04:44
-"""
+RECORD = {'steps': 107, 'proxy_steps': 3, 'batch': 8, 'samples': {'forget': 856, 'retain': 856}, 'seconds': 90.5,
+          'peak_memory_mb': 512, 'passes': {'student forward': 1712}, 'networks': {'unlearned': {'sha256': 'a'}}}
 
 
-def test_a_log_is_read():
-    assert read_log(LOG) == {'steps': 107, 'samples': 107 * 8 * 2, 'seconds': 25 * 3600 + 4 * 60 + 44,
-                             'memory_mb': 512}
-    assert read_log(LOG.replace('Stop rule', 'x'))['steps'] == 200
-    assert read_log('nothing') == {'steps': None, 'samples': None, 'seconds': None, 'memory_mb': None}
+def test_what_a_run_took_is_read_from_its_record(tmp_path):
+    path = tmp_path / RUN_FILE
+    path.write_text(json.dumps(RECORD))
+    assert run_cost(path) == {'steps': 110, 'samples': 1712, 'batch': 8, 'seconds': 90.5, 'memory_mb': 512,
+                              'passes': {'student forward': 1712}, 'sha256': 'a'}
 
 
-def test_the_newest_log_beside_a_checkpoint(tmp_path):
-    assert newest_log(tmp_path / 'models' / 'net.pth') is None
-    (tmp_path / 'train_a_1.log').write_text('')
-    assert newest_log(tmp_path / 'models' / 'net.pth') == tmp_path / 'train_a_1.log'
+@pytest.mark.parametrize('damaged', ['', '[]', '{', json.dumps({**RECORD, 'steps': '107'}),
+                                     json.dumps({**RECORD, 'samples': None}), json.dumps({**RECORD, 'seconds': 1e99}),
+                                     json.dumps({key: value for key, value in RECORD.items() if key != 'batch'})])
+def test_a_record_that_is_not_whole_is_as_none(tmp_path, damaged):
+    path = tmp_path / RUN_FILE
+    path.write_text(damaged)
+    assert run_cost(path) is None and run_cost(tmp_path / 'gone.json') is None
+
+
+@pytest.mark.parametrize('how', ['beside', 'record', 'log'])
+def test_cost_is_of_the_network_that_is_audited(in_tmp_path, how):
+    block = {'retraining': {'steps': 1000, 'batch': 8}, **({} if how == 'beside' else {
+        how: {'record': 'run.json', 'log': 'train.log'}[how]})}
+    file = option_file(in_tmp_path, measure={'cost': block})
+    record = RECORD | {'networks': {'unlearned': {'sha256': file_digest(str(in_tmp_path / 'nets/unlearned.pth'))}}}
+
+    def cost() -> dict:
+        main(['-opt', str(file), '--quick'])
+        return json.loads((in_tmp_path / 'results/audit/stub_quick/audit.json').read_text())['measurements']['cost']
+
+    place = in_tmp_path / RUN_FILE  # the folder above that of the networks
+    assert cost()['reason'].startswith('there is no whole record of the run at ')
+    place.write_text(json.dumps(RECORD))
+    assert 'is the record of another network' in cost()['reason']
+    place.write_text(json.dumps(record))
+    found = cost()['result']
+    assert found['share'] == {'steps': 0.11, 'samples': 0.214} and found['passes'] == RECORD['passes']
 
 
 def test_versions_of_one_photograph_count_once():
     assert by_photograph([1, 3, 10, 2], ['a', 'a', 'b', 'a']).tolist() == [2, 10]
-
-
-def test_evenly():
-    assert evenly(10, 4) == [0, 3, 6, 9] and evenly(3, None) == [0, 1, 2] and evenly(2, 5) == [0, 1]
 
 
 def test_the_lead_is_over_the_best_retrained_network():

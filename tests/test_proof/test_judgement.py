@@ -3,6 +3,7 @@ import pytest
 
 from basicsr_unlearn.core.judgement import (
     Yardstick,
+    best_curve,
     false_references,
     forget_gap,
     gap_to,
@@ -10,7 +11,10 @@ from basicsr_unlearn.core.judgement import (
     is_reference,
     judge_forgetting,
     judge_keeping,
+    largest_lead,
+    leads,
     references,
+    relearn_gap,
     retain_loss,
 )
 
@@ -21,7 +25,7 @@ LPIPS = Yardstick('LPIPS', '', higher=False)
     ({'identity': 11.0, 'original': 20.0, 'unlearned': 11.1, 'retrained': 11.2}, 'forgotten'),
     ({'identity': 11.0, 'original': 20.0, 'unlearned': 11.1}, 'forgotten'),
     ({'identity': 11.0, 'original': 20.0, 'unlearned': 10.6, 'retrained': 11.2}, 'over-forgotten'),
-    ({'identity': 11.0, 'original': 20.0, 'unlearned': 15.0, 'retrained': 11.2}, 'only partly forgotten'),
+    ({'identity': 11.0, 'original': 20.0, 'unlearned': 15.0, 'retrained': 11.2}, 'partly forgotten'),
     ({'identity': 11.0, 'original': 20.0, 'unlearned': 19.9, 'retrained': 11.2}, 'not forgotten'),
     ({'identity': 11.0, 'original': 20.0, 'unlearned': 21.0, 'retrained': 11.2}, 'not forgotten'),
     # the original never had the skill: measured with SRVGGNetCompact x4 on noisy pictures, and with NAFNet on PolyU
@@ -67,7 +71,7 @@ def test_gap_is_outside_the_range():
 def test_a_metric_of_which_less_is_better():
     scores = {'identity': 0.6, 'original': 0.2, 'unlearned': 0.59, 'retrained': 0.6}
     assert judge_forgetting('haze', scores, LPIPS).state == 'forgotten'
-    assert judge_forgetting('haze', {**scores, 'unlearned': 0.4}, LPIPS).state == 'only partly forgotten'
+    assert judge_forgetting('haze', {**scores, 'unlearned': 0.4}, LPIPS).state == 'partly forgotten'
     assert forget_gap({**scores, 'unlearned': 0.4}, LPIPS) == pytest.approx(0.2)
     assert judge_forgetting('haze', {**scores, 'unlearned': 0.7}, LPIPS).state == 'over-forgotten'
     assert judge_forgetting('haze', {**scores, 'unlearned': 0.1}, LPIPS).state == 'not forgotten'
@@ -86,3 +90,31 @@ def test_the_margin_is_an_option():
     assert not has_skill(11.5, 11.0) and has_skill(11.5, 11.0, narrow)
     assert not is_reference(19.5, 20.0) and is_reference(19.5, 20.0, narrow)
     assert not has_skill(11.0, 11.0, Yardstick(margin=0.0)), 'no gain is no skill, whatever the margin'
+
+
+def test_leads_are_over_the_best_retrained_network_step_by_step():
+    best = best_curve([{0: 10.0, 1: 11.0, 3: 18.0}, {0: 11.0, 1: 12.0, 3: 13.0}])
+    assert best == {0: 11, 1: 12, 3: 18}
+    ahead = leads({0: 20.0, 1: 14.0, 3: 16.0}, best)
+    # what it knows before the first step is no lead of learning
+    assert ahead == {0: 9, 1: 2, 3: -2} and largest_lead(ahead) == relearn_gap(ahead) == 2
+    behind = leads({0: 9.0, 1: 9.0, 3: 9.0}, best)
+    assert largest_lead(behind) == -3 and relearn_gap(behind) == 0
+    lower = best_curve([{1: 0.5, 2: 0.2}, {1: 0.4, 2: 0.3}], LPIPS)
+    assert lower == {1: 0.4, 2: 0.2} and leads({1: 0.3, 2: 0.3}, lower, LPIPS) == pytest.approx({1: 0.1, 2: -0.1})
+
+
+def test_curves_that_cannot_be_compared():
+    with pytest.raises(ValueError, match='different steps'):
+        best_curve([{0: 1.0}, {0: 1.0, 5: 1.0}])
+    with pytest.raises(ValueError, match='different steps'):
+        leads({0: 1.0}, {5: 1.0})
+    with pytest.raises(ValueError, match='no curve of a retrained network'):
+        best_curve([])
+
+
+def test_limits_may_be_given():
+    scores = {'identity': 11.0, 'original': 20.0, 'unlearned': 11.5, 'retrained': 11.0}
+    assert judge_forgetting('haze', scores).state == 'partly forgotten'
+    assert judge_forgetting('haze', scores, tolerance=0.6).state == 'forgotten'
+    assert judge_forgetting('haze', {**scores, 'unlearned': 10.2}, tolerance=0.6, margin=1.0).state == 'forgotten'

@@ -13,7 +13,7 @@ from pathlib import Path
 from basicsr_unlearn.errors import UnlearnError
 from basicsr_unlearn.options.option_file import check_options
 from basicsr_unlearn.options.overrides import read_options
-from basicsr_unlearn.proof.audit.plan import read_audit
+from basicsr_unlearn.proof.audit.audit_plan import read_audit
 from basicsr_unlearn.proof.benchmark.benchmark_plan import methods_of, read_benchmark, run_options
 from tests.torture import Section
 from tests.torture.calling import JOBS, Call, is_sentence, problem, run_calls

@@ -9,7 +9,6 @@ from basicsr_unlearn.core.ascent import Criterion, check_criterion, sample_loss
 from basicsr_unlearn.core.checks import check_number
 from basicsr_unlearn.core.hints import Count, NotNegative, Positive
 from basicsr_unlearn.core.images import degraded_as_output
-from basicsr_unlearn.core.relearning import BETAS
 
 
 @LOSS_REGISTRY.register()
@@ -95,7 +94,7 @@ class Attack:
 
     def __init__(self, net: nn.Module, lr: float) -> None:
         self.net = deepcopy(net)
-        self.optimizer = torch.optim.Adam(trained(self.net), lr=lr, betas=BETAS)
+        self.optimizer = torch.optim.Adam(trained(self.net), lr=lr, betas=(0.9, 0.99))
         self.steps = 0
         self.seen = weights_of(net)  # of the network, when the copy moved along last
 

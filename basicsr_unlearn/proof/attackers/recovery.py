@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from basicsr_unlearn.core.checks import check_choice
 from basicsr_unlearn.core.masks.layer_mask import LastLayersMask, LayerMask
 from basicsr_unlearn.core.parts import Evidence
+from basicsr_unlearn.proof.attackers.image_psnr import Pairs, check_pairs, device_of
 from basicsr_unlearn.proof.attackers.relearning import Curve, Measure, relearning_curve
-from basicsr_unlearn.proof.attackers.scores import Pairs, check_pairs, device_of
 
 WAYS = ('input', 'prompts', 'last_layer')
 TILE = 16  # side of the input prompt in pixels, 768 numbers for colour images: our choice, small against any network

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from basicsr_unlearn.core.features import captured, named_stages
 from basicsr_unlearn.core.modes import eval_mode
-from basicsr_unlearn.proof.attackers.scores import Pairs, check_pairs, device_of, psnr_of_images
+from basicsr_unlearn.proof.attackers.image_psnr import Pairs, check_pairs, device_of, psnr_of_images
 
 ROWS = 4096  # positions compared in each layer, our choice
 

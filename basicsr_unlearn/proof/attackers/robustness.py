@@ -8,13 +8,13 @@ from torch import nn
 from basicsr_unlearn.core.ascent import sample_loss
 from basicsr_unlearn.core.attacks import attack_settings, pgd
 from basicsr_unlearn.core.modes import eval_mode
-from basicsr_unlearn.proof.attackers.scores import Pairs, check_pairs, device_of, psnr_of
+from basicsr_unlearn.proof.attackers.image_psnr import Pairs, check_pairs, device_of, psnr_of
 
 
 def attacked_psnr(net: nn.Module, pairs: Pairs, attack: Mapping[str, Any] | None = None, seed: int = 0) -> list[float]:
     """PSNR of each image in dB, where the degraded input was moved to raise the network's own L1 error the most.
 
-    It is the attack of the adversarial retain loss. The fall from `scores.psnr_of_images` is to be compared with the
+    It is the attack of the adversarial retain loss. The fall from `psnr_of_images` is to be compared with the
     original's: equal seeds start the attack on both networks at the same point.
 
     Args:
@@ -25,7 +25,7 @@ def attacked_psnr(net: nn.Module, pairs: Pairs, attack: Mapping[str, Any] | None
 
     Raises:
         ValueError: an option of the attack is not valid, or has no meaning here.
-        DataError, TrainingError: see `scores.psnr_of_images`.
+        DataError, TrainingError: see `psnr_of_images`.
     """
     check_pairs(pairs)
     settings = attack_settings(attack)

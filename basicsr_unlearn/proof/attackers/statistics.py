@@ -8,6 +8,7 @@ import numpy as np
 from scipy.stats import ks_2samp
 
 from basicsr_unlearn.core.checks import check_choice
+from basicsr_unlearn.core.judgement import check_equal_steps
 
 Values = Sequence[float] | np.ndarray
 
@@ -135,12 +136,6 @@ def area_between(curve: Mapping[int, float], reference: Mapping[int, float], axi
     distance = checked([curve[step] - reference[step] for step in steps])
     area = sum((right - left) * (a + b) / 2 for left, right, a, b in zip(x, x[1:], distance, distance[1:]))
     return float(area / (x[-1] - x[0]))
-
-
-def check_equal_steps(curve: Mapping[int, object], reference: Mapping[int, object]) -> None:
-    """Raise ValueError unless two curves were measured at the same steps."""
-    if set(curve) != set(reference):
-        raise ValueError(f'The curves were measured at different steps, {sorted(curve)} and {sorted(reference)}.')
 
 
 def checked(values: Values, dimensions: tuple[int, ...] = (1,)) -> np.ndarray:

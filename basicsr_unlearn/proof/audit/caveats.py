@@ -1,8 +1,9 @@
 """Sentences that limit what an audit shows."""
 from collections.abc import Mapping
 
-from basicsr_unlearn.core.judgement import Yardstick, listed
+from basicsr_unlearn.core.judgement import Yardstick
 from basicsr_unlearn.proof.audit.checks import result_of
+from basicsr_unlearn.proof.words import enumerated
 
 
 def warnings(audit: Mapping, yardstick: Yardstick) -> list[str]:
@@ -29,9 +30,9 @@ def _unjudged(audit: Mapping, yardstick: Yardstick) -> list[str]:
     names = [name for name, entry in (result_of(audit, 'forgetting') or {}).items() if not entry['judged']]
     if not names:
         return []
-    return [f'By {yardstick.name} the original restores next to nothing on {listed(names)}, so forgetting cannot be '
-            'judged there: take the set out, or name another metric as verdict.metric, such as one of perception for a '
-            'network that was trained for it.']
+    return [f'By {yardstick.name} the original restores next to nothing on {enumerated(names)}, so forgetting cannot '
+            'be judged there: take the set out, or name another metric as verdict.metric, such as one of perception '
+            'for a network that was trained for it.']
 
 
 def _references(audit: Mapping, yardstick: Yardstick) -> list[str]:
@@ -42,7 +43,7 @@ def _references(audit: Mapping, yardstick: Yardstick) -> list[str]:
         for column in entry['no_reference']:
             wrong.setdefault(column, []).append(name)
     if wrong:
-        networks = listed([f'{column} on {listed(names)}' for column, names in wrong.items()])
+        networks = enumerated([f'{column} on {enumerated(names)}' for column, names in wrong.items()])
         margin = f'at least {yardstick.shown(yardstick.skill_margin)} ' if yardstick.skill_margin else ''
         return [f'No reference: {networks}. A network that is not {margin}worse than the original there cannot have '
                 'been trained without it, and is left out: name networks that were.']

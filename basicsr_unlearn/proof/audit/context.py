@@ -1,6 +1,5 @@
 """Networks, data and what they compute, each read or run once and shared by all measurements of an audit."""
 import hashlib
-import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -10,27 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from basicsr.utils.registry import DATASET_REGISTRY
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from basicsr_unlearn.core.images import degraded_as_output
-from basicsr_unlearn.core.tiling import DEFAULT_OVERLAP, Tiled
+from basicsr_unlearn.core.ascent import sample_loss
 from basicsr_unlearn.engine.networks import load_network
 from basicsr_unlearn.errors import DataError, OptionError, UnlearnError
-from basicsr_unlearn.metrics.evaluation import free_name
-from basicsr_unlearn.metrics.image_scores import image_scores, to_image
-from basicsr_unlearn.proof.attackers.scores import Pairs, device_of
-from basicsr_unlearn.proof.audit.kept import Kept
-from basicsr_unlearn.proof.audit.plan import RESULTS, Audit
-from basicsr_unlearn.proof.audit.scoring import LOSSES, check_output, losses_of
-from basicsr_unlearn.version import __version__
-from basicsr_unlearn.zoo.checkpoint import resolve_checkpoint
+from basicsr_unlearn.metrics.evaluation import IDENTITY, evenly, free_name, in_tiles, restorations, with_clean
+from basicsr_unlearn.metrics.image_scores import image_scores
+from basicsr_unlearn.proof.attackers.image_psnr import Pairs
+from basicsr_unlearn.proof.audit.audit_plan import AUDITS, Audit
+from basicsr_unlearn.proof.cache import Kept, cache_key, file_digest
 
-IDENTITY = 'identity'
-FORMAT = 2  # of what is kept: files of another one are left alone
-MOST = 100.0  # of a metric, in dB: PSNR of equal images has no bound
+LOSSES = ('l1', 'l2', 'edges')
 
 
 @dataclass
@@ -51,7 +43,7 @@ class Context:
         cache: folder for what belongs to a checkpoint and a data set, whatever the audit: the next one finds it there.
     """
 
-    def __init__(self, audit: Audit, cache: Path = RESULTS / 'cache'):
+    def __init__(self, audit: Audit, cache: Path = AUDITS / 'cache'):
         self.audit, self.cache, self.kept = audit, cache, Kept()
         self._nets: dict[str, nn.Module] = {}
         self._digests: dict[str, str] = {}
@@ -84,14 +76,12 @@ class Context:
     def digest(self, path: str) -> str:
         """SHA-256 of a checkpoint file."""
         if path not in self._digests:
-            self._digests[path] = hashlib.sha256(Path(resolve_checkpoint(path)).read_bytes()).hexdigest()
+            self._digests[path] = file_digest(path)
         return self._digests[path]
 
     def whole(self, net: nn.Module) -> nn.Module:
         """The network as it restores whole images: in tiles where the option file says so."""
-        tile = self.audit.options.get('tile')
-        return Tiled(net, tile, self.audit.options.get('tile_overlap', DEFAULT_OVERLAP),
-                     self.audit.options.get('scale', 1)) if tile else net
+        return in_tiles(net, self.audit.options, self.audit.options.get('scale', 1))
 
     # ------------------------------------------------------------ data
 
@@ -123,13 +113,10 @@ class Context:
 
     def item(self, name: str, position: int) -> dict:
         """One of `items`. Raises DataError."""
-        item = self._datasets[name][position]
-        if 'gt' not in item:
-            raise DataError(f'{item["lq_path"]} has no clean image to compare with: audit a paired data set.')
-        return item
+        return with_clean(self._datasets[name][position])
 
-    def pairs(self, name: str, count: int | None = None, without: Sequence[str] = ()) -> tuple[Pairs, list[str]]:
-        """Degraded and clean images of a data set, evenly spread, and the hashes of the clean ones.
+    def some(self, name: str, count: int | None = None, without: Sequence[str] = ()) -> tuple[list[dict], list[str]]:
+        """Items of a data set, evenly spread, and the hashes of their clean images.
 
         Args:
             name: of the data set.
@@ -145,8 +132,11 @@ class Context:
             raise DataError(f'Data set {name} has no image that is not learned from too: add images, or take fewer '
                             'pairs.')
         chosen = [left[index] for index in evenly(len(left), count)]
-        items = [self.item(name, position) for position in chosen]
-        return [(item['lq'], item['gt']) for item in items], [clean[position] for position in chosen]
+        return [self.item(name, position) for position in chosen], [clean[position] for position in chosen]
+
+    def pairs(self, name: str, count: int | None = None) -> Pairs:
+        """Degraded and clean images of `some`, as attackers take them."""
+        return [(item['lq'], item['gt']) for item in self.some(name, count)[0]]
 
     def checked(self, name: str) -> Contents:
         """Contents of a data set that can be used. Raises DataError otherwise."""
@@ -192,10 +182,10 @@ class Context:
 
         Outputs and losses are kept for themselves and so is each metric: a metric that is added runs no network again.
         """
-        key = self._inference_key(path, name)
+        key = self.key('outputs', path, name)
         if key not in self._inferences:
             metrics = self.working_metrics[0]
-            own = {metric: digest_of([key, options]) for metric, options in metrics.items()}
+            own = {metric: self.key('metric', path, name, options) for metric, options in metrics.items()}
             found = {metric: self.kept.read(self.cache / f'{kept}.json', kept) for metric, kept in own.items()}
             losses = self.kept.read(self.cache / f'{key}.json', key)
             missing = [metric for metric in metrics if found[metric] is None]
@@ -211,41 +201,31 @@ class Context:
     def outputs(self, column: str, name: str, positions: Sequence[int] | None = None) -> list[np.ndarray]:
         """Output images (h, w, 3), uint8 BGR, of one network on one data set: those at `positions`, or all."""
         self.inference(column, name)
-        key = self._inference_key(self.audit.networks[column], name)
+        key = self.key('outputs', self.audit.networks[column], name)
         images = self.kept.images(self.cache / f'{key}.npz', positions)
         if images is None:
             self._infer(self.audit.networks[column], name, column, key, [], None)
             images = self.kept.images(self.cache / f'{key}.npz', positions)
         return images
 
-    def _inference_key(self, path: str | None, name: str) -> str:
-        opt = self.audit.options
-        network = None if path is None else [self.digest(path), opt['network_g'], opt.get('param_key_g'),
-                                             opt.get('tile'), opt.get('tile_overlap')]
-        return digest_of([__version__, network, self.checked(name).sha256])
-
-    @torch.no_grad()
     def _infer(self, path: str | None, name: str, title: str, key: str, metrics: Sequence[str],
                images: Sequence[np.ndarray] | None) -> tuple[dict | None, dict]:
         """Losses (None where `images`, the outputs, are given) and these metrics, of each image; keeps the outputs."""
-        run = images is None
-        net = None if path is None or not run else self.whole(
-            self.net(title) if self.audit.networks.get(title) == path else self.load(path))
-        asked = {metric: self.working_metrics[0][metric] for metric in metrics}
+        run, column = images is None, IDENTITY if path is None else title
+        nets = {} if path is None or not run else {title: self.whole(
+            self.net(title) if self.audit.networks.get(title) == path else self.load(path))}
         found, losses, kept = {metric: [] for metric in metrics}, {loss: [] for loss in LOSSES}, {}
-        for index, item in enumerate(self.progress(self.items(name), f'{title} on {name}',
-                                                   len(self.contents(name).images), 'image')):
-            lq, gt = item['lq'][None], item['gt'][None]
-            untouched = degraded_as_output(lq, gt)
+        asked = {metric: self.working_metrics[0][metric] for metric in metrics}
+        bar = self.progress(self.items(name), f'{title} on {name}', len(self.contents(name).images), 'image')
+        for index, restored in enumerate(restorations(nets, bar, asked)):
             if run:
-                output = untouched if net is None else net(lq.to(device_of(net))).cpu()
-                check_output(output, gt, title, item['lq_path'])
-                for loss, value in losses_of(output.clamp(0, 1), gt).items():
+                for loss, value in losses_of(restored.outputs[column].cpu().clamp(0, 1), restored.gt).items():
                     losses[loss].append(value)
-            image = to_image(output) if run else images[index]
-            for metric, value in image_scores(image, asked, to_image(gt), to_image(untouched)).items():
-                found[metric].append(round(min(value, MOST), 5))
-            kept[str(index)] = image
+            else:
+                restored.images[column] = images[index]
+            for metric, value in restored.scores(column).items():
+                found[metric].append(round(value, 5))
+            kept[str(index)] = restored.images[column]
         if path is not None and run:
             self.cache.mkdir(parents=True, exist_ok=True)
             partial = self.cache / f'.{key}.partial.npz'
@@ -269,12 +249,21 @@ class Context:
                 broken[metric] = str(error)
         return working, broken
 
-    def score(self, output: Tensor, lq: Tensor, gt: Tensor) -> float:
-        """What the verdict's metric says of an output (1, c, h, w)."""
-        metric = {'': self.working_metrics[0][self.audit.metric]}
-        return image_scores(to_image(output), metric, to_image(gt), to_image(degraded_as_output(lq, gt)))['']
+    def judged_scores(self, net: nn.Module, items: Sequence[dict]) -> list[float]:
+        """The verdict's metric of each image, as a network restores it whole."""
+        metric = {self.audit.metric: self.working_metrics[0][self.audit.metric]}
+        return [restored.scores('net')[self.audit.metric]
+                for restored in restorations({'net': self.whole(net)}, items, metric)]
 
     # ------------------------------------------------------------ keeping
+
+    def key(self, what: str, path: str | None, names: str | Sequence[str], options: Any = None) -> str:
+        """The cache key of what is computed of one checkpoint, None for the untouched input, on data sets."""
+        opt, names = self.audit.options, [names] if isinstance(names, str) else names
+        network = None if path is None else [opt['network_g'], opt.get('param_key_g'), opt.get('tile'),
+                                             opt.get('tile_overlap')]
+        return cache_key(what, None if path is None else self.digest(path),
+                         [self.checked(name).sha256 for name in names], [network, options])
 
     def cached(self, key: str, compute: Callable[[], dict]) -> dict:
         """What was computed under this key before, by this or another audit, or is computed now."""
@@ -288,11 +277,8 @@ class Context:
         return tqdm(items, desc=title, total=total, unit=unit, leave=False, disable=not sys.stderr.isatty())
 
 
-def evenly(length: int, count: int | None) -> list[int]:
-    """So many of `length` positions, evenly spread, or all of them."""
-    return [int(index) for index in np.linspace(0, length - 1, min(count or length, length)).round()]
-
-
-def digest_of(content: Any) -> str:
-    """Short hash of anything that JSON can hold."""
-    return hashlib.sha256(json.dumps([FORMAT, content], sort_keys=True).encode()).hexdigest()[:24]
+def losses_of(output: Tensor, gt: Tensor) -> dict[str, float]:
+    """L1, mean square and L1 of the differences between neighbours, of one image (1, c, h, w) in [0, 1]."""
+    steps = [(output.diff(dim=dim) - gt.diff(dim=dim)).abs().mean() for dim in (-2, -1)]
+    return {'l1': float(sample_loss(output, gt)), 'l2': float(sample_loss(output, gt, 'l2')),
+            'edges': float(sum(steps) / 2)}

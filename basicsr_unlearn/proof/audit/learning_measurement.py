@@ -2,21 +2,18 @@
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import torch
 from torch import nn
 
-from basicsr_unlearn.core.judgement import Yardstick
-from basicsr_unlearn.core.modes import eval_mode
+from basicsr_unlearn.core.judgement import Yardstick, best_curve, largest_lead, leads, nothing_to_forget
 from basicsr_unlearn.errors import DataError, OptionError
+from basicsr_unlearn.proof.attackers.image_psnr import Pairs
 from basicsr_unlearn.proof.attackers.recovery import recover
 from basicsr_unlearn.proof.attackers.relearning import Curve, mean_curve, relearning_curve
-from basicsr_unlearn.proof.attackers.scores import Pairs, device_of, psnr_of_images
 from basicsr_unlearn.proof.attackers.statistics import area_between
-from basicsr_unlearn.proof.audit.context import Context, digest_of
-from basicsr_unlearn.proof.audit.judging import nothing_to_forget, references
-from basicsr_unlearn.proof.audit.registry import SkippedError, measurement
+from basicsr_unlearn.proof.audit.context import Context
+from basicsr_unlearn.proof.audit.measuring import SkippedError, means, measurement, retrained_references
 
-PAIRS = 8  # forget pairs to learn from: our choice
+DEFAULT_PAIRS = 8  # forget pairs to learn from: our choice
 
 
 @measurement('relearning', needs=('forget set',), optional=True)
@@ -30,7 +27,7 @@ def relearning(context: Context) -> dict:
         return relearning_curve(context.net(column), pairs, measure, [0, *block['steps']], block['lr'], block['patch'],
                                 block['seeds'])
 
-    curves = {column: _curve(context, ['relearning', block], column, learn, test, len(block['seeds']),
+    curves = {column: _curve(context, 'relearning', block, column, learn, test, len(block['seeds']),
                              len(block['steps'])) for column in context.columns}
     return {**described, 'seeds': block['seeds'], 'against': retrained,
             **compared(curves, retrained, context.audit.yardstick)}
@@ -49,7 +46,7 @@ def recovery(context: Context) -> dict:
 
         shared = {key: value for key, value in block.items() if key != 'ways'}
         try:
-            curves = {column: _curve(context, ['recovery', way, shared], column, learn, test, 1, len(block['steps']))
+            curves = {column: _curve(context, f'recovery {way}', shared, column, learn, test, 1, len(block['steps']))
                       for column in context.columns}
             ways[way] = {'state': 'measured', 'reason': None, **compared(curves, retrained, context.audit.yardstick)}
         except OptionError as error:
@@ -59,24 +56,17 @@ def recovery(context: Context) -> dict:
 
 def _references(context: Context, test: str) -> list[str]:
     """The networks that a lead is over. Raises SkippedError where there is no skill that could come back."""
-    reason = context.contents(test).problem or nothing_to_forget(context, test)
+    reason = context.contents(test).problem or nothing_to_forget(test, means(context, test), context.audit.yardstick)
     if reason:
         raise SkippedError(reason)
-    return references(context, test)
+    return retrained_references(context, test)
 
 
-def _scores(context: Context, net: nn.Module, test: Pairs) -> list[float]:
-    """The verdict's metric of each image; PSNR without rounding to 8 bits, which would hide small steps."""
-    if context.audit.metric == 'psnr':
-        return psnr_of_images(net, test)
-    device = device_of(net)
-    with torch.no_grad(), eval_mode(net):
-        return [context.score(net(lq[None].to(device)).cpu(), lq[None], gt[None]) for lq, gt in test]
-
-
-def _material(context: Context, block: dict) -> tuple[Pairs, Pairs, dict]:
-    pairs, learned = context.pairs(block['train'], block.get('pairs', PAIRS))
-    test, _ = context.pairs(block['test'], block.get('images'), learned)
+def _material(context: Context, block: dict) -> tuple[Pairs, list[dict], dict]:
+    """Pairs to learn from, items of other photographs to score, and both in words."""
+    items, learned = context.some(block['train'], block.get('pairs', DEFAULT_PAIRS))
+    pairs = [(item['lq'], item['gt']) for item in items]
+    test, _ = context.some(block['test'], block.get('images'), learned)
     small = min(min(gt.shape[-2:]) for _, gt in pairs)
     if small < block['patch']:
         raise DataError(f'Data set {block["train"]} has an image of {small} pixels a side, smaller than patch '
@@ -85,21 +75,17 @@ def _material(context: Context, block: dict) -> tuple[Pairs, Pairs, dict]:
                          'steps': block['steps'], 'lr': block['lr'], 'patch': block['patch']}
 
 
-def _curve(context: Context, what: list, column: str, learn: Callable[[str, Callable], Curve], test: Pairs, seeds: int,
-           steps: int) -> Curve:
+def _curve(context: Context, what: str, options: dict, column: str, learn: Callable[[str, Callable], Curve],
+           test: list[dict], seeds: int, steps: int) -> Curve:
     """The curve of one network, from the cache if it was measured before."""
-    data = [context.contents(what[-1][key]).sha256 for key in ('train', 'test')]
-    opt = context.audit.options
-    metric = [] if context.audit.metric == 'psnr' else [context.working_metrics[0][context.audit.metric]]
-    key = digest_of([what, data, context.digest(context.audit.networks[column]), opt['network_g'],
-                     opt.get('param_key_g'), opt.get('tile'), opt.get('tile_overlap'), *metric])
+    metric = context.working_metrics[0][context.audit.metric]
+    key = context.key(what, context.audit.networks[column], [options['train'], options['test']], [options, metric])
 
     def compute() -> dict:
-        with context.progress(None, f'{what[0]} {what[1] if len(what) > 2 else ""} {column}'.replace('  ', ' '),
-                              seeds * (steps + 1), 'score') as bar:
+        with context.progress(None, f'{what} {column}', seeds * (steps + 1), 'score') as bar:
             def measure(net: nn.Module) -> Sequence[float]:
                 bar.update()
-                return _scores(context, context.whole(net), test)
+                return context.judged_scores(net, test)
 
             return {str(step): values for step, values in learn(column, measure).items()}
 
@@ -108,15 +94,15 @@ def _curve(context: Context, what: list, column: str, learn: Callable[[str, Call
 
 def compared(curves: dict[str, Curve], retrained: Sequence[str], yardstick: Yardstick) -> dict:
     """Curves by step, and the lead over the best of the retrained networks, or over the start without one."""
-    means = {column: mean_curve(curve) for column, curve in curves.items()}
-    unlearned, best_of = means['unlearned'], max if yardstick.higher else min
-    best = {step: best_of(means[column][step] for column in retrained) if retrained else unlearned[0]
-            for step in unlearned}
-    gap = {step: yardstick.gain(unlearned[step], best[step]) for step in unlearned}
+    mean = {column: mean_curve(curve) for column, curve in curves.items()}
+    unlearned = mean['unlearned']
+    best = (best_curve([mean[column] for column in retrained], yardstick) if retrained
+            else dict.fromkeys(unlearned, unlearned[0]))
+    gap = leads(unlearned, best, yardstick)
     return {'curves': {column: {str(step): _range(values) for step, values in curve.items()}
                        for column, curve in curves.items()},
             'gap': {str(step): round(value, 4) for step, value in gap.items()},
-            'largest_gap': round(max(value for step, value in gap.items() if step > 0), 4),
+            'largest_gap': round(largest_lead(gap), 4),
             'area': area_between(gap, dict.fromkeys(gap, 0.0)) if retrained else None}
 
 

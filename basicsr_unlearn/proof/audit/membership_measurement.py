@@ -15,11 +15,14 @@ from basicsr_unlearn.proof.attackers.membership import (
     reading,
 )
 from basicsr_unlearn.proof.attackers.statistics import Interval
-from basicsr_unlearn.proof.audit.context import Context
-from basicsr_unlearn.proof.audit.judging import references
-from basicsr_unlearn.proof.audit.quality_measurement import interval
-from basicsr_unlearn.proof.audit.registry import SkippedError, measurement
-from basicsr_unlearn.proof.audit.scoring import LOSSES, by_photograph
+from basicsr_unlearn.proof.audit.context import LOSSES, Context
+from basicsr_unlearn.proof.audit.measuring import (
+    SkippedError,
+    as_dict,
+    by_photograph,
+    measurement,
+    retrained_references,
+)
 
 TOLERANCE = 0.02  # of the reading in words; the verdict has its own limit
 
@@ -41,7 +44,8 @@ def membership(context: Context) -> dict:
     elif block.get('shadow'):
         shadow = _shadow(context, block['shadow'], members, unseen)
         attacks['lira'] = lambda column: _lira(context, column, members, unseen, *shadow)
-    retrained = [column for column in references(context, members) if column in references(context, unseen)]
+    retrained = [column for column in retrained_references(context, members)
+                 if column in retrained_references(context, unseen)]
     return {'members': members, 'unseen': unseen, 'against': retrained,
             'attacks': {name: _attack(context, attack, retrained) for name, attack in attacks.items()} | left_out}
 
@@ -53,9 +57,9 @@ def _attack(context: Context, attack: Callable[[str], Membership], retrained: li
         return {'state': 'skipped', 'reason': str(error)}
     differences = {column: auc_difference(found['unlearned'], found[column]) for column in retrained}
     said = _reading(found, differences)
-    return {'state': 'measured', 'reason': None, 'auc': {column: interval(one.auc) for column, one in found.items()},
+    return {'state': 'measured', 'reason': None, 'auc': {column: as_dict(one.auc) for column, one in found.items()},
             'tpr': {column: {f'{rate:g}': one.tpr[rate].value for rate in one.tpr} for column, one in found.items()},
-            'difference': {column: interval(one) for column, one in differences.items()},
+            'difference': {column: as_dict(one) for column, one in differences.items()},
             'reading': said.state, 'text': said.text}
 
 

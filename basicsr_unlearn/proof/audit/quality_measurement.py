@@ -1,18 +1,25 @@
 """Scores, and what they say about forgetting and keeping."""
 import numpy as np
 
-from basicsr_unlearn.core.judgement import gap_to, has_skill, yardstick_of
-from basicsr_unlearn.proof.attackers.statistics import (
-    Interval,
-    bootstrap,
-    kolmogorov_smirnov,
-    paired_difference,
-    spread,
+from basicsr_unlearn.core.judgement import (
+    false_references,
+    gap_to,
+    has_skill,
+    is_over_forgotten,
+    nothing_to_forget,
+    yardstick_of,
 )
-from basicsr_unlearn.proof.audit.context import IDENTITY, Context
-from basicsr_unlearn.proof.audit.judging import by_network, means, no_references, nothing_to_forget, references
-from basicsr_unlearn.proof.audit.registry import measurement
-from basicsr_unlearn.proof.audit.scoring import by_photograph
+from basicsr_unlearn.metrics.evaluation import IDENTITY
+from basicsr_unlearn.proof.attackers.statistics import bootstrap, kolmogorov_smirnov, paired_difference, spread
+from basicsr_unlearn.proof.audit.context import Context
+from basicsr_unlearn.proof.audit.measuring import (
+    as_dict,
+    by_network,
+    by_photograph,
+    means,
+    measurement,
+    retrained_references,
+)
 
 
 @measurement('scores')
@@ -29,7 +36,7 @@ def scores(context: Context) -> dict:
         result['per_image'][name] = {column: context.inference(column, name)['metrics']
                                      for column in (IDENTITY, *context.columns_on(name))}
         result['mean'][name] = {
-            column: {metric: interval(bootstrap(np.mean, by_photograph(values, contents.photographs)))
+            column: {metric: as_dict(bootstrap(np.mean, by_photograph(values, contents.photographs)))
                      for metric, values in found.items()} for column, found in result['per_image'][name].items()}
     return result
 
@@ -42,23 +49,25 @@ def forgetting(context: Context) -> dict:
 
 def _forgetting(context: Context, name: str) -> dict:
     yardstick, below = context.audit.yardstick, context.audit.options['verdict']['over_forgotten']['below']
-    scores, reason = means(context, name), nothing_to_forget(context, name)
+    scores = means(context, name)
+    reason = nothing_to_forget(name, scores, yardstick)
     found = {'judged': reason is None, 'reason': reason,
              'scores': {column: round(value, 5) for column, value in scores.items()},
              'skill': round(yardstick.gain(scores['original'], scores[IDENTITY]), 5),
              'fall': round(yardstick.gain(scores['original'], scores['unlearned']), 5),
-             'against': [], 'no_reference': no_references(context, name), 'gap': None, 'reference': None,
+             'against': [], 'no_reference': [] if reason else false_references(scores, yardstick),
+             'gap': None, 'reference': None,
              'over_forgotten': False, 'ks': {}, 'distance': distances(context, name)}
     if reason is not None:
         return found
-    retrained = references(context, name)
+    retrained = retrained_references(context, name)
     against = retrained or [IDENTITY]
     by = by_network(context, name, ['unlearned', *against])
     gap = bootstrap(lambda rows: gap_to(rows[:, 0].mean(), rows[:, 1:].mean(0), yardstick),
                     np.stack(list(by.values()), 1))
-    return {**found, 'against': against, 'gap': interval(gap),
+    return {**found, 'against': against, 'gap': as_dict(gap),
             'reference': spread([scores[column] for column in against])._asdict(),
-            'over_forgotten': gap.value < -below,
+            'over_forgotten': is_over_forgotten(gap.value, below),
             'ks': {column: kolmogorov_smirnov(by['unlearned'], by[column])._asdict() for column in retrained}}
 
 
@@ -86,11 +95,6 @@ def keeping(context: Context) -> dict:
         gain, left = (yardstick.gain(scores[column], scores[IDENTITY]) for column in ('original', 'unlearned'))
         kept = left / gain if has_skill(scores['original'], scores[IDENTITY], yardstick) else None
         ends = (by['original'], by['unlearned']) if yardstick.higher else (by['unlearned'], by['original'])
-        result[name] = {'loss': interval(paired_difference(*ends)), 'kept': kept,
+        result[name] = {'loss': as_dict(paired_difference(*ends)), 'kept': kept,
                         'collapsed': kept is not None and 1 - kept > collapsed}
     return result
-
-
-def interval(found: Interval) -> dict[str, float | None]:
-    """An Interval as audit.json holds it."""
-    return {key: None if value is None else round(value, 5) for key, value in found._asdict().items()}

@@ -5,14 +5,15 @@ from pathlib import Path
 from typing import Any
 
 from basicsr_unlearn.errors import DataError
-from basicsr_unlearn.proof.audit.plan import FORMER_LEVELS
+from basicsr_unlearn.proof.audit.audit_plan import FORMER_LEVELS
+from basicsr_unlearn.proof.cache import is_number
 
 SCHEMA = 2  # what is written, and the newest that is understood
 
 # What a comparison reads. A type or a shape for each key; `!` for a key that must be there, `*` for any key, `#` for
 # any step. Null stands for a number or a named key that is absent.
 VALUE = {'value': float}
-RESULTS = {
+SHAPES = {
     'scores': {'mean': {'*': {'*': {'*': VALUE}}}},
     'forgetting': {'*': {'gap': VALUE}},
     'keeping': {'*': {'loss': VALUE}},
@@ -27,9 +28,8 @@ AUDIT = {
     'datasets!': {'*': {'role!': str, 'sha256': str}},
     'verdict!': {'outcome!': str, 'required!': str, 'passed!': bool, 'metric': {'key!': str, 'unit!': str},
                  'levels!': {'*': {'state!': str}}},
-    'measurements!': {'*': {}, **{name: {'result': shape} for name, shape in RESULTS.items()}},
+    'measurements!': {'*': {}, **{name: {'result': shape} for name, shape in SHAPES.items()}},
 }
-LARGEST = 1e9  # of a number
 
 
 def read_audit_file(file: str) -> dict:
@@ -53,16 +53,16 @@ def read_audit_file(file: str) -> dict:
     if isinstance(schema, int) and schema > SCHEMA:
         raise DataError(f'{file} has schema {schema} but schema {SCHEMA} is the newest known here: update '
                         'basicsr_unlearn.')
-    if schema not in (1, SCHEMA) or not fits(audit, AUDIT):
+    if schema not in (1, SCHEMA) or not has_shape(audit, AUDIT):
         raise DataError(f'{file} is JSON but no audit: name an audit.json that basicsr-unlearn audit has written.')
     return _renamed(audit) if schema == 1 else audit
 
 
-def fits(content: Any, shape: Any) -> bool:
+def has_shape(content: Any, shape: Any) -> bool:
     """Whether what JSON held has a shape as AUDIT; keys that it does not name may hold anything."""
     if not isinstance(shape, Mapping):
         if shape is float:
-            return isinstance(content, (int, float)) and not isinstance(content, bool) and abs(content) < LARGEST
+            return is_number(content)
         return isinstance(content, shape) and (shape is not str or content.isprintable())
     if not isinstance(content, Mapping) or any(content.get(key[:-1]) is None for key in shape if key.endswith('!')):
         return False
@@ -72,7 +72,7 @@ def fits(content: Any, shape: Any) -> bool:
             return False
         part = parts.get(key, parts.get('*', parts.get('#')))
         absent = value is None and (key in parts or part is float)
-        if part is not None and not absent and not fits(value, part):
+        if part is not None and not absent and not has_shape(value, part):
             return False
     return True
 

@@ -1,12 +1,14 @@
 """What a benchmark file asks for: the option file of every run, and what has to be measured."""
-import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
+
+from basicsr.utils.registry import DATASET_REGISTRY
 
 from basicsr_unlearn.core.judgement import Yardstick
 from basicsr_unlearn.engine.networks import load_network
@@ -20,10 +22,9 @@ from basicsr_unlearn.options.option_text import PLUGIN
 from basicsr_unlearn.options.sentences import short
 from basicsr_unlearn.options.validation_sets import measures
 from basicsr_unlearn.proof.benchmark.records import given_record
-from basicsr_unlearn.version import __version__
-from basicsr_unlearn.zoo.checkpoint import resolve_checkpoint
+from basicsr_unlearn.proof.cache import cache_key, data_digest, file_digest
 
-RESULTS = Path('results/benchmark')
+BENCHMARKS = Path('results/benchmark')
 QUICK_IMAGES = 8  # of each test set
 
 
@@ -81,7 +82,7 @@ def read_benchmark(path: str, quick: bool = False) -> Benchmark:
         methods=_methods(opt), seeds=opt['seeds'][:1] if quick else list(opt['seeds']), test=dict(opt['test']),
         relearn=dict(opt['relearn']), retraining=dict(opt['retraining']),
         yardstick=Yardstick(margin=opt.get('skill_margin')), jobs=opt.get('jobs', 1),
-        images=QUICK_IMAGES if quick else None, out=RESULTS / name)
+        images=QUICK_IMAGES if quick else None, out=BENCHMARKS / name)
 
 
 def _read_base(path: str) -> dict:
@@ -167,29 +168,31 @@ def jobs_of(benchmark: Benchmark, target: str) -> list[dict]:
     """
     base = benchmark.base
     original = base['path']['pretrain_network_g']
-    digest = _file_digest(original)
+    digest, measured_on = file_digest(original), _data(benchmark, target)
 
-    def job(file: str, key_of: list, record: dict, param_key: str | None = None, **source: Any) -> dict:
+    def job(file: str, weights: str, record: dict, param_key: str | None = None, **source: Any) -> dict:
         seeds = [record['seed']] if 'seed' in record else benchmark.seeds
         measure = _measure(benchmark, target, seeds)
         network = {'network_g': base['network_g'], 'num_gpu': base['num_gpu'], 'path': {'param_key_g': param_key}}
-        key = _digest([__version__, *key_of, network, measure])
+        key = cache_key('benchmark', weights, measured_on, [network, measure])
         return {'out': str(benchmark.out / file), 'record': {'key': key, 'target': target, **record},
                 'network': network, 'measure': measure, **source}
 
-    jobs = [job(f'references/{target}_original.json', [digest], {'kind': 'original'},
+    jobs = [job(f'references/{target}_original.json', digest, {'kind': 'original'},
                 base['path'].get('param_key_g'), checkpoint=original)]
     for index, path in enumerate(_checkpoints(benchmark.targets[target])):
-        jobs.append(job(f'references/{target}_retrained{index}.json', [_file_digest(path)],
+        jobs.append(job(f'references/{target}_retrained{index}.json', file_digest(path),
                         {'kind': 'retrained', 'checkpoint': path}, checkpoint=path))
+    learned_from = {label: _digest_of_set(run_options(benchmark, target, label, 0)['datasets']['train'], 'train',
+                                          base.get('scale', 1)) for label in methods_of(benchmark, target)}
     for seed in benchmark.seeds:
         for label in methods_of(benchmark, target):
             opt = run_options(benchmark, target, label, seed)
-            run_key = _digest([__version__, opt, digest])
+            run_key = cache_key('run', digest, learned_from[label], opt)
             cell = f'{target}_{label}_seed{seed}'
             run = {'option_file': str(benchmark.out / 'options' / f'{cell}.yml'),
                    'options': {'plugin': PLUGIN, 'name': f'benchmark_{cell}_{run_key[:8]}', **opt}}
-            jobs.append(job(f'cells/{cell}.json', [run_key], {'kind': 'method', 'name': label, 'seed': seed}, run=run))
+            jobs.append(job(f'cells/{cell}.json', run_key, {'kind': 'method', 'name': label, 'seed': seed}, run=run))
     return jobs
 
 
@@ -204,6 +207,23 @@ def _measure(benchmark: Benchmark, target: str, seeds: Sequence[int]) -> dict:
         'relearning': {'patch': base['datasets']['train'].get('gt_size') or 64, **benchmark.relearn, 'seeds': seeds,
                        'blocks': [{'name': 'relearn', **block, 'scale': scale}
                                   for block in benchmark.targets[target]['relearn']]}}))
+
+
+def _data(benchmark: Benchmark, target: str) -> list[str]:
+    """Hashes of what a network is scored on and learns again from."""
+    measure = _measure(benchmark, target, ())
+    return [_digest_of_set(block, 'val') for block in (*measure['test'].values(), *measure['relearning']['blocks'])]
+
+
+def _digest_of_set(block: Mapping, phase: str, scale: int = 1) -> str:
+    return _digest_of_options(json.dumps({'name': 'data', 'scale': scale, **block, 'phase': phase}))
+
+
+@cache
+def _digest_of_options(options: str) -> str:
+    """Of a data set by its options as JSON, listed once a process."""
+    block = json.loads(options)
+    return data_digest(DATASET_REGISTRY.get(block['type'])(block))
 
 
 def _checkpoints(target: Mapping) -> list[str]:
@@ -250,11 +270,3 @@ def check_selected(benchmark: Benchmark, targets: Sequence[str], methods: Sequen
         for path in _checkpoints(benchmark.targets[target]):
             load_network({**opt, 'path': {'param_key_g': None}}, path)
         retrained_records(benchmark, target)
-
-
-def _digest(content: Any) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _file_digest(path: str) -> str:
-    return hashlib.sha256(Path(resolve_checkpoint(path)).read_bytes()).hexdigest()[:16]

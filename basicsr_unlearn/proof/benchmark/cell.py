@@ -3,7 +3,6 @@
 The benchmark starts `python -m basicsr_unlearn.proof.benchmark.cell` with a job as JSON on stdin.
 """
 import json
-import os
 import shutil
 import sys
 import time
@@ -15,16 +14,16 @@ import torch
 from basicsr.utils.registry import DATASET_REGISTRY
 
 from basicsr_unlearn import train
-from basicsr_unlearn.core.memory import keep_freed_memory, peak_memory
-from basicsr_unlearn.core.relearning import relearn
+from basicsr_unlearn.core.memory import keep_freed_memory
 from basicsr_unlearn.data.mixed_dataset import MixedDataset
 from basicsr_unlearn.engine.entry import guarded
 from basicsr_unlearn.engine.networks import load_network
 from basicsr_unlearn.errors import CheckpointError
 from basicsr_unlearn.files import write_json
-from basicsr_unlearn.metrics.evaluation import evaluate
+from basicsr_unlearn.metrics.evaluation import evaluate, evenly
 from basicsr_unlearn.options.option_text import option_text
-from basicsr_unlearn.proof.run_record import STOPPED
+from basicsr_unlearn.proof.attackers.relearning import relearn
+from basicsr_unlearn.proof.run_cost import RUN_FILE, run_cost
 
 
 def main() -> int:
@@ -70,8 +69,8 @@ def unlearn(option_file: str, options: dict) -> dict | int:
     """Train with these options, which are written to `option_file`, unless a run of their name is there and complete.
 
     Returns:
-        checkpoint, steps (a proxy's with them), batch (patches of a stream), seconds (of the processor, which other
-        work beside this hardly adds to) and memory in MB; or the exit code of a training that failed.
+        checkpoint, steps (a proxy's with them), batch (patches of a stream), passes, seconds (of the processor, which
+        other work beside this hardly adds to) and memory in MB; or the exit code of a training that failed.
     """
     done = done_file(options)
     folder, found = done.parent, _finished_run(done)
@@ -83,14 +82,10 @@ def unlearn(option_file: str, options: dict) -> dict | int:
         code = train.main(['-opt', option_file])
         if code:
             return code
-        seconds = round(time.process_time() - begin, 1)
-        log = max(folder.glob('train_*.log'), key=os.path.getmtime).read_text(encoding='utf-8')
-        stopped = STOPPED.search(log)
-        proxy_steps = (options['train'].get('proxy_opt') or {}).get('iters', 0)
+        cost = run_cost(folder / RUN_FILE)
         found = {'checkpoint': str(folder / 'models' / 'net_g_latest.pth'),
-                 'steps': proxy_steps + (int(stopped[2]) if stopped else options['train']['total_iter']),
-                 'batch': options['datasets']['train']['batch_size_per_gpu'], 'seconds': seconds,
-                 'memory_mb': round(peak_memory())}
+                 'steps': cost['steps'], 'batch': cost['batch'], 'passes': cost['passes'],
+                 'seconds': round(time.process_time() - begin, 1), 'memory_mb': cost['memory_mb']}
         write_json(done, found)
     return found
 
@@ -122,7 +117,7 @@ def measurements(net: torch.nn.Module, forget: str, test: Mapping[str, Mapping],
         metric: options of the metric, which gives PSNR in dB.
         images: measure on so many of each set, evenly spread; None for all.
         relearning: `blocks`, paired data sets; `seeds`, each of a curve, its `pairs` and their patches; `images` of the
-            forget test set to score, None for all; `steps`, `lr` and `patch` as in `unlearning.relearning.relearn`.
+            forget test set to score, None for all; `steps`, `lr` and `patch` as in `attackers.relearning.relearn`.
 
     Returns:
         `scores` and `identity` (of the untouched input): test set -> image -> dB; `relearn`: seed -> step -> mean dB on
@@ -144,7 +139,6 @@ def measurements(net: torch.nn.Module, forget: str, test: Mapping[str, Mapping],
     source = MixedDataset({'name': 'relearn', 'phase': 'val', 'sets': relearning['blocks']})
     curves = {}
     for seed in relearning['seeds']:
-        torch.manual_seed(seed)  # for networks that draw in training
         drawn = np.random.default_rng(seed).permutation(len(source))[:relearning['pairs']]
         pairs = [(item['lq'], item['gt']) for item in (source[int(index)] for index in drawn)]
         curve = relearn(net, pairs, relearning['steps'], relearning['lr'], relearning['patch'], forget_psnr, seed)
@@ -154,8 +148,7 @@ def measurements(net: torch.nn.Module, forget: str, test: Mapping[str, Mapping],
 
 def chosen(dataset: Sequence, count: int | None) -> list[dict]:
     """The items of a data set, or `count` of them, evenly spread, decoded once."""
-    count = min(count or len(dataset), len(dataset))
-    return [dataset[int(index)] for index in np.linspace(0, len(dataset) - 1, count).round()]
+    return [dataset[index] for index in evenly(len(dataset), count)]
 
 
 if __name__ == '__main__':

@@ -3,7 +3,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean, stdev
 
-from basicsr_unlearn.core.judgement import PSNR, Yardstick, gap_to, has_skill, is_reference, listed
+from basicsr_unlearn.core.judgement import (
+    PSNR,
+    Yardstick,
+    gap_to,
+    is_reference,
+    leads,
+    nothing_to_forget,
+    relearn_gap,
+    retain_loss,
+)
+from basicsr_unlearn.proof.words import enumerated
 
 SCORE = ('|forget gap| + mean over the other tasks of the loss (0 where a task has gained) + relearn gap, in dB; '
          'methods are sorted by it, lower is better (our choice)')
@@ -43,14 +53,10 @@ def reference_of(target: str, original: Mapping, retrained: Sequence[Mapping]) -
                      {seed: {step: curve[seed][step] for step, curve in best.items()} for seed in curves[0]})
 
 
-def nothing_to_forget(target: str, original: Mapping, yardstick: Yardstick = PSNR) -> str | None:
+def unjudged(target: str, original: Mapping, yardstick: Yardstick = PSNR) -> str | None:
     """Why forgetting a target cannot be judged, as a clause; None if it can."""
-    score, identity = mean_psnr(original, target), mean_psnr(original, target, 'identity')
-    if has_skill(score, identity, yardstick):
-        return None
-    return (f'by PSNR there is nothing to forget, as the original has {yardstick.shown(score)} on test.{target}, the '
-            f'untouched input {yardstick.shown(identity)}, and it would have to be better by '
-            f'{yardstick.shown(yardstick.skill_margin)}')
+    scores = {'original': mean_psnr(original, target), 'identity': mean_psnr(original, target, 'identity')}
+    return nothing_to_forget(target, scores, yardstick)
 
 
 def no_references(target: str, original: Mapping, retrained: Sequence[Mapping], yardstick: Yardstick = PSNR
@@ -60,20 +66,20 @@ def no_references(target: str, original: Mapping, retrained: Sequence[Mapping], 
             if not is_reference(mean_psnr(record, target), mean_psnr(original, target), yardstick)]
 
 
-def judge(record: Mapping, target: str, original: Mapping, reference: Reference) -> dict:
+def judge_record(record: Mapping, target: str, original: Mapping, reference: Reference) -> dict:
     """The numbers of one network, all in dB: forget_psnr, forget_gap, retain_loss by task, lead.
 
     lead is, by step of relearning, that over the best retrained network under equal seeds; empty without one.
     """
-    psnr = mean_psnr(record, target)
-    gap = gap_to(psnr, (reference.low, reference.high))
-    losses = {task: mean_psnr(original, task) - mean_psnr(record, task)
+    psnr, curves = mean_psnr(record, target), record['relearn']
+    losses = {task: retain_loss({'original': mean_psnr(original, task), 'unlearned': mean_psnr(record, task)})
               for task in original['scores'] if task != target}
-    curves = record['relearn']
-    lead = {} if reference.relearn is None else {
-        step: mean(curves[seed][step] - reference.relearn[seed][step] for seed in curves)
-        for step in next(iter(curves.values()))}
-    return {'forget_psnr': psnr, 'forget_gap': gap, 'retain_loss': losses, 'lead': lead}
+    lead = {}
+    if reference.relearn is not None:
+        by_seed = [leads(curve, reference.relearn[seed]) for seed, curve in curves.items()]
+        lead = {step: mean(one[step] for one in by_seed) for step in by_seed[0]}
+    return {'forget_psnr': psnr, 'forget_gap': gap_to(psnr, (reference.low, reference.high)), 'retain_loss': losses,
+            'lead': lead}
 
 
 def target_board(target: str, original: Mapping, retrained: Sequence[Mapping], cells: Sequence[Mapping],
@@ -97,7 +103,7 @@ def target_board(target: str, original: Mapping, retrained: Sequence[Mapping], c
     about = {'target': target, 'identity': {task: mean_psnr(original, task, 'identity') for task in original['scores']},
              'original': {task: mean_psnr(original, task) for task in original['scores']},
              'images': len(original['scores'][target])}
-    reason = nothing_to_forget(target, original, yardstick)
+    reason = unjudged(target, original, yardstick)
     if reason:
         return {**about, 'judged': False, 'reason': f'Cannot be judged: {reason}.', 'reference': None, 'rows': [],
                 'notes': [], 'failures': []}
@@ -107,21 +113,22 @@ def target_board(target: str, original: Mapping, retrained: Sequence[Mapping], c
     reference = reference_of(target, original, retrained)
 
     def row(kind: str, name: str, records: Sequence[Mapping]) -> dict:
-        judged = [judge(record, target, original, reference) for record in records]
+        judged = [judge_record(record, target, original, reference) for record in records]
 
         def over_seeds(key: str) -> dict:
             return {part: _spread([values[key][part] for values in judged]) for part in judged[0][key]}
 
         lead = over_seeds('lead')
-        largest = max(lead, key=lambda step: lead[step][0], default=None)
-        ahead = largest is not None and lead[largest][0] > 0
+        means = {int(step): value for step, (value, _) in lead.items()}
+        # of all seeds at the step where their mean is furthest ahead, if it is anywhere
+        largest = max(means, key=means.get) if means and relearn_gap(means) > 0 else None
         score = [abs(values['forget_gap']) + mean(max(loss, 0.0) for loss in values['retain_loss'].values())
-                 + (values['lead'][largest] if ahead else 0.0) for values in judged]
+                 + (0.0 if largest is None else values['lead'][str(largest)]) for values in judged]
         return {'kind': kind, 'name': name, 'networks': len(records),
                 'forget_psnr': _spread([values['forget_psnr'] for values in judged]),
                 'forget_gap': _spread([values['forget_gap'] for values in judged]),
                 'retain_loss': over_seeds('retain_loss'), 'lead': lead,
-                'relearn_gap': (None, None) if largest is None else lead[largest] if ahead else (0.0, None),
+                'relearn_gap': ((None, None) if not means else (0.0, None) if largest is None else lead[str(largest)]),
                 'score': _spread(score), 'scores': score}
 
     rows = [row('original', 'original', [original])]
@@ -146,10 +153,10 @@ def _no_reference_note(target: str, original: Mapping, wrong: Sequence[tuple[int
     if not wrong:
         return []
     names = [record.get('checkpoint') or f'retrained network {index + 1}' for index, record in wrong]
-    scores = [f'{mean_psnr(record, target):.2f} dB' for _, record in wrong]
-    return [f'No reference, and left out: {listed([f"{name} ({score})" for name, score in zip(names, scores)])}. The '
-            f'original has {mean_psnr(original, target):.2f} dB on {target}, so what is not clearly worse cannot have '
-            'been trained without it.']
+    left_out = [f'{name} ({mean_psnr(record, target):.2f} dB)' for name, (_, record) in zip(names, wrong)]
+    return [f'No reference, and left out: {enumerated(left_out)}. The original has '
+            f'{mean_psnr(original, target):.2f} dB on {target}, so what is not clearly worse cannot have been trained '
+            'without it.']
 
 
 def _spread(values: Sequence[float]) -> tuple[float, float | None]:

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from basicsr_unlearn.errors import DataError
+from basicsr_unlearn.proof.cache import is_number
 from basicsr_unlearn.zoo.checkpoint import resolve_checkpoint
 
-LARGEST = 1e9  # of a number, which NaN is not below
 COST = ('steps', 'batch', 'seconds', 'memory_mb')
 
 
@@ -31,9 +31,7 @@ def _printable(text: Any) -> bool:
 
 
 def _numbers(block: Any) -> bool:
-    return isinstance(block, dict) and len(block) > 0 and all(
-        isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < LARGEST
-        for value in block.values())
+    return isinstance(block, dict) and len(block) > 0 and all(map(is_number, block.values()))
 
 
 def finished(job: Mapping) -> dict | None:

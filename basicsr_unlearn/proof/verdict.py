@@ -1,21 +1,49 @@
-"""The verdict of one unlearning run in words: what its own validation measured, and no more. Plain Python."""
+"""One verdict for runs and audits: what became of each set, what that comes to, and a run's in words. Plain Python.
+
+A run judges by its own validation, with limits of its own; an audit by more images and the limits of its option file.
+"""
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from basicsr_unlearn.core.judgement import (
     CANNOT_JUDGE,
+    DAMAGED,
     FORGOTTEN,
     KEEP_STATES,
+    NOT_FORGOTTEN,
+    OVER_FORGOTTEN,
+    PARTLY_FORGOTTEN,
     PSNR,
     SLEEPING_LEAD,
     Forgetting,
     Yardstick,
-    capital,
     judge_forgetting,
     judge_keeping,
-    listed,
     retain_loss,
 )
+from basicsr_unlearn.proof.words import capital, enumerated
+
+NOT_SHOWN = 'not shown'
+
+
+def outcome_of(forgetting: Mapping[str, Forgetting], keeping: Mapping[str, str], collapsed: bool = False) -> str:
+    """What the sets come to: the worst of the forget sets that can be judged, `damaged` where they are forgotten and a
+    retain set is damaged, else `forgotten`; `not shown` without a forget set.
+
+    Args:
+        forgetting: by forget set.
+        keeping: one of KEEP_STATES by retain set.
+        collapsed: whether most of a skill that was to stay is gone.
+    """
+    states = [found.state for found in forgetting.values() if found.state != CANNOT_JUDGE]
+    if not states:
+        return CANNOT_JUDGE if forgetting else NOT_SHOWN
+    if collapsed:
+        return OVER_FORGOTTEN
+    for state in (OVER_FORGOTTEN, NOT_FORGOTTEN, PARTLY_FORGOTTEN):
+        if state in states:
+            return state
+    return DAMAGED if DAMAGED in keeping.values() else FORGOTTEN
 
 
 @dataclass(frozen=True)
@@ -37,6 +65,11 @@ class RunVerdict:
     details: str
     forgetting: dict[str, Forgetting]
     keeping: dict[str, str]
+
+    @property
+    def outcome(self) -> str:
+        """See `outcome_of`."""
+        return outcome_of(self.forgetting, self.keeping)
 
     @property
     def forgotten(self) -> bool:
@@ -64,11 +97,11 @@ def judge_run(roles: Mapping[str, str], scores: Mapping[str, Mapping[str, float]
     for state in reversed(KEEP_STATES):
         names = [name for name, found in keeping.items() if found == state]
         if names:
-            headline.append(f'{capital(listed(names))} {"is" if len(names) == 1 else "are"} {state}.')
+            headline.append(f'{capital(enumerated(names))} {"is" if len(names) == 1 else "are"} {state}.')
     details = [found.words for found in forgetting.values()]
     losses = {name: retain_loss(known[name], yardstick) for name in keeping}
     if losses:
-        details.append('against the original, ' + listed([
+        details.append('against the original, ' + enumerated([
             f'{name} {"loses" if loss >= 0 else "gains"} {yardstick.shown(abs(loss))}' for name, loss in losses.items()
         ]))
     measured = {one.name for one in relearning if one.lead is not None}
@@ -83,7 +116,7 @@ def _forget_words(name: str, found: Forgetting, yardstick: Yardstick) -> str:
     if found.state == CANNOT_JUDGE:
         return f'Whether {name} is forgotten cannot be judged by {yardstick.name}.'
     if found.state != FORGOTTEN:
-        return f'{capital(name)} is {found.state}.'
+        return f'{capital(name)} is {"only " if found.state == PARTLY_FORGOTTEN else ""}{found.state}.'
     if found.against == ('identity',):
         return f'{capital(name)} comes out about as it went in.'
     return f'Its outputs on {name} are those of a network that never saw {name}.'

@@ -1,10 +1,11 @@
-"""PSNR of each image by itself, which the other measurements compare."""
+"""PSNR of each image by itself, of 8-bit images, which the other measurements compare."""
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
-from basicsr_unlearn.core.images import batch_psnr
+from basicsr_unlearn.core.images import HIGHEST_PSNR
 from basicsr_unlearn.core.modes import eval_mode
 from basicsr_unlearn.errors import DataError, TrainingError
 
@@ -20,8 +21,7 @@ def device_of(net: nn.Module) -> torch.device:
 def psnr_of_images(net: nn.Module, pairs: Pairs) -> list[float]:
     """PSNR of the network's output for each degraded image, in dB, at most 100.
 
-    The output is clamped to [0, 1] but not rounded to 8 bits, so that values differ from those of BasicSR's validation
-    by hundredths of a dB.
+    Of 8-bit images, so that it is BasicSR's `calculate_psnr` of what would be saved.
 
     Args:
         net: (1, c, h, w) -> (1, c, h * scale, w * scale); run in eval mode on its device and left as it was.
@@ -49,7 +49,13 @@ def psnr_of(output: Tensor, gt: Tensor, position: int) -> float:
     if not torch.isfinite(output).all():
         raise TrainingError(f'The output for image {position} is not finite, so its PSNR would mean nothing: the '
                             'network has diverged.')
-    return float(batch_psnr(output, gt[None].to(output.device)))
+    error = (as_8_bit(output) - as_8_bit(gt[None].to(output.device))).square().mean()
+    return min(10 * math.log10(255**2 / float(error)), HIGHEST_PSNR) if error > 0 else HIGHEST_PSNR
+
+
+def as_8_bit(image: Tensor) -> Tensor:
+    """Values in [0, 1], others cut off, as the levels 0 to 255 of a saved image, float64."""
+    return (image.detach().float().clamp(0, 1) * 255).round().double()
 
 
 def check_pairs(pairs: Pairs) -> None:

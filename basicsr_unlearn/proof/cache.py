@@ -1,4 +1,4 @@
-"""Files in which an audit keeps what it measured, each with the hash of its content, which tells damaged ones."""
+"""What was measured is not measured again: keys of what a measurement depends on, and the files that hold it."""
 import hashlib
 import json
 import sys
@@ -9,14 +9,60 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch.utils.data import Dataset
 
+from basicsr_unlearn.data.inspection import Inspectable, leaves
 from basicsr_unlearn.files import write_json
+from basicsr_unlearn.version import __version__
+from basicsr_unlearn.zoo.checkpoint import resolve_checkpoint
 
+LARGEST = 1e9  # which NaN is not below
 UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)  # of numpy.load and its arrays
 
 
+def cache_key(what: str, weights: Any = None, data: Any = None, options: Any = None) -> str:
+    """The key of a result: it is measured again when any of what it depends on changes.
+
+    That is the version of this package, and:
+
+    Args:
+        what: is measured.
+        weights: hashes of the checkpoints, see `file_digest`.
+        data: hashes of what the data sets hold: of pixels, or see `data_digest`.
+        options: of the network and the measurement, whatever JSON can hold.
+    """
+    content = json.dumps([__version__, what, weights, data, options], sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()[:24]
+
+
+def file_digest(path: str) -> str:
+    """SHA-256 of a checkpoint file. Raises CheckpointError if there is none."""
+    return hashlib.sha256(Path(resolve_checkpoint(path)).read_bytes()).hexdigest()
+
+
+def data_digest(dataset: Dataset) -> str:
+    """SHA-256 of a data set's list: the names and sizes of its image files, wherever they lie.
+
+    Of a data set that does not tell its files, of its length alone.
+    """
+    listed = []
+    for leaf in leaves(dataset):
+        if not isinstance(leaf, Inspectable):
+            listed.append(['', len(leaf)])
+            continue
+        for store, name in leaf.images():
+            path = Path(store.path(name))
+            listed.append([name, path.stat().st_size if path.is_file() else 0])
+    return hashlib.sha256(json.dumps(sorted(listed)).encode()).hexdigest()
+
+
+def is_number(value: Any) -> bool:
+    """Whether what JSON held is a number that a measurement can have been: no NaN, no flag, not beyond all bounds."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < LARGEST
+
+
 class Kept:
-    """Reads and writes such files, and says so once where any of them was damaged."""
+    """Reads and writes files, each with the hash of its content, and says so once where any of them was damaged."""
 
     def __init__(self) -> None:
         self._said = False

@@ -16,7 +16,7 @@ from basicsr_unlearn.options.option_file import find_option_file, load_option_fi
 from basicsr_unlearn.options.overrides import override
 from basicsr_unlearn.options.sentences import short
 
-RESULTS = Path('results/audit')
+AUDITS = Path('results/audit')
 ROLES = ('forget', 'unseen', 'retain')
 LEVELS = ('outputs', 'members', 'weights')  # by what they assure
 FORMER_LEVELS = {'published': 'outputs', 'calibrated': 'members', 'deep': 'weights'}
@@ -97,7 +97,7 @@ def read_audit(path: str, overrides: Sequence[str] = (), quick: bool = False) ->
                   for key, block in opt['datasets'].items()},
         metrics=metrics, measure=_plain(measure), metric=metric,
         yardstick=yardstick_of(metric, metrics[metric], opt['verdict'].get('skill_margin')), quick=quick,
-        out=RESULTS / name)
+        out=AUDITS / name)
 
 
 def _check_level_names(opt: Mapping) -> None:

@@ -1,5 +1,5 @@
 """The words of a run's verdict say what was measured, and no more."""
-from basicsr_unlearn.proof.run_verdict import Relearning, judge_run
+from basicsr_unlearn.proof.verdict import Relearning, judge_run
 
 ROLES = {'haze': 'forget', 'rain': 'retain', 'noise': 'retain'}
 SCORES = {'haze': {'identity': 11.19, 'original': 20.20, 'unlearned': 11.09, 'retrained': 11.18},

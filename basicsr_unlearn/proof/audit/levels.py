@@ -1,16 +1,24 @@
-"""What the measurements say, in plain words: level by level, check by check."""
+"""The verdict of an audit: level by level, check by check, and in plain words."""
 from collections.abc import Mapping
 
-from basicsr_unlearn.core.judgement import CANNOT_JUDGE, NOT_FORGOTTEN, OVER_FORGOTTEN, Yardstick, judge_forgetting
+from basicsr_unlearn.core.judgement import (
+    CANNOT_JUDGE,
+    DAMAGED,
+    FORGOTTEN,
+    KEPT,
+    NOT_FORGOTTEN,
+    OVER_FORGOTTEN,
+    PARTLY_FORGOTTEN,
+    Yardstick,
+    judge_forgetting,
+)
+from basicsr_unlearn.proof.audit.audit_plan import LEVELS
 from basicsr_unlearn.proof.audit.caveats import warnings
 from basicsr_unlearn.proof.audit.checks import CHECKS, FAILED, NOT_MEASURED, PASSED, result_of
-from basicsr_unlearn.proof.audit.plan import LEVELS
-
-NOT_SHOWN = 'not shown'
-PARTLY_FORGOTTEN, DAMAGED = 'partly forgotten', 'damaged'
+from basicsr_unlearn.proof.verdict import NOT_SHOWN, outcome_of
 
 
-def verdict(audit: Mapping, yardstick: Yardstick) -> dict:
+def audit_verdict(audit: Mapping, yardstick: Yardstick) -> dict:
     """The verdict of an audit.
 
     Args:
@@ -28,7 +36,7 @@ def verdict(audit: Mapping, yardstick: Yardstick) -> dict:
         states = {check['state'] for check in checks}
         state = FAILED if FAILED in states else NOT_SHOWN if NOT_MEASURED in states or not checks else PASSED
         levels[level] = {'state': state, 'checks': checks}
-    outcome = _outcome(audit, levels)
+    outcome = _outcome(audit, levels, yardstick)
     required = options['require']
     return {'outcome': outcome, 'headline': headline(outcome, levels, audit, yardstick),
             'sentence': _sentence(audit, yardstick), 'required': required,
@@ -38,32 +46,20 @@ def verdict(audit: Mapping, yardstick: Yardstick) -> dict:
             'levels': levels, 'warnings': warnings(audit, yardstick)}
 
 
-def _outcome(audit: Mapping, levels: Mapping[str, Mapping]) -> str:
-    forgetting, keeping = (result_of(audit, name) or {} for name in ('forgetting', 'keeping'))
-    judged = {name: entry for name, entry in forgetting.items() if entry['judged']}
-    if not judged:
-        return CANNOT_JUDGE if forgetting else NOT_SHOWN
-    if any(entry['over_forgotten'] for entry in judged.values()) or any(
-            entry['collapsed'] for entry in keeping.values()):
-        return OVER_FORGOTTEN
+def _outcome(audit: Mapping, levels: Mapping[str, Mapping], yardstick: Yardstick) -> str:
+    """The highest level that was passed, unless more is gone than was asked for; without any, what the sets come to."""
+    sets, keeping = (result_of(audit, name) or {} for name in ('forgetting', 'keeping'))
+    options, first = audit['options']['verdict'], LEVELS[0]
+    below, tolerance = options['over_forgotten']['below'], options['levels'][first].get('forget_gap')
+    forgetting = {name: judge_forgetting(name, entry['scores'], yardstick, tolerance, below)
+                  for name, entry in sets.items()}
+    lost = {check['subject']: DAMAGED if check['state'] == FAILED else KEPT
+            for check in levels[first]['checks'] if check['name'] == 'retain loss'}
+    outcome = outcome_of(forgetting, lost, any(entry['collapsed'] for entry in keeping.values()))
     passed = [level for level in LEVELS if levels[level]['state'] == PASSED]
-    if passed:
-        return passed[-1]
-    gaps, losses = ([check for check in levels[LEVELS[0]]['checks'] if check['name'] == name]
-                    for name in ('forget gap', 'retain loss'))
-    failed = [check for check in gaps if check['state'] == FAILED]
-    if gaps and not failed:
-        return DAMAGED if any(check['state'] == FAILED for check in losses) else NOT_SHOWN
-    return NOT_FORGOTTEN if _least_fall(judged) < 0.5 else PARTLY_FORGOTTEN
-
-
-def _least_fall(judged: Mapping) -> float:
-    """Share of the way from the original to the reference that was gone, the least of all sets."""
-    shares = []
-    for entry in judged.values():
-        way = entry['fall'] + max(entry['gap']['value'], 0.0)  # to the nearest of the references
-        shares.append(entry['fall'] / way if way > 0 else 0.0)
-    return min(shares)
+    if outcome in (OVER_FORGOTTEN, CANNOT_JUDGE, NOT_SHOWN) or not passed:
+        return NOT_SHOWN if outcome == FORGOTTEN else outcome
+    return passed[-1]
 
 
 def headline(outcome: str, levels: Mapping[str, Mapping], audit: Mapping, yardstick: Yardstick) -> str:

@@ -1,0 +1,86 @@
+"""What every measurement of an audit is made with: the register, and scores by photograph."""
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from basicsr_unlearn.core.judgement import nothing_to_forget, references
+from basicsr_unlearn.metrics.evaluation import IDENTITY
+from basicsr_unlearn.proof.attackers.statistics import Interval
+from basicsr_unlearn.proof.audit.audit_plan import SLOW
+from basicsr_unlearn.proof.audit.context import Context
+
+NEEDS = {
+    'forget set': lambda context: context.usable('forget', 'unseen') or 'no data set with role forget or unseen '
+                                                                        'can be used',
+    'retain set': lambda context: context.usable('retain') or 'no data set with role retain can be used',
+}
+
+
+class SkippedError(Exception):
+    """Raised by a measurement that cannot be made, with the reason as a sentence."""
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """`optional`: made only where the option file has a block `measure.<name>`."""
+    name: str
+    function: Callable[[Context], dict]
+    needs: tuple[str, ...]
+    optional: bool
+
+    def missing(self, context: Context) -> str | None:
+        """Why it cannot be made, or None."""
+        if self.optional and self.name not in context.audit.measure:
+            return f'not asked for: add measure.{self.name} to the option file'
+        if context.audit.quick and self.name in SLOW:
+            return 'left out by --quick'
+        for need in self.needs:
+            found = NEEDS[need](context)
+            if isinstance(found, str):
+                return found
+        return None
+
+
+MEASUREMENTS: dict[str, Measurement] = {}
+
+
+def measurement(name: str, needs: tuple[str, ...] = (), optional: bool = False) -> Callable:
+    """Register a function (context) -> result, see SCHEMA.md, in the order in which files are imported."""
+    def register(function: Callable[[Context], dict]) -> Callable[[Context], dict]:
+        MEASUREMENTS[name] = Measurement(name, function, needs, optional)
+        return function
+    return register
+
+
+def by_photograph(values: Sequence[float], photographs: Sequence[str]) -> np.ndarray:
+    """Mean of the values of each photograph, in order of their first appearance."""
+    order = {name: index for index, name in enumerate(dict.fromkeys(photographs))}
+    groups = np.array([order[name] for name in photographs])
+    return np.bincount(groups, np.asarray(values, dtype=float)) / np.bincount(groups)
+
+
+def by_network(context: Context, name: str, columns: list[str]) -> dict[str, np.ndarray]:
+    """Column -> the verdict's metric of every photograph of a data set."""
+    photographs = context.contents(name).photographs
+    return {column: by_photograph(context.inference(column, name)['metrics'][context.audit.metric], photographs)
+            for column in columns}
+
+
+def means(context: Context, name: str) -> dict[str, float]:
+    """Column -> mean of the verdict's metric, as `core.judgement` takes it."""
+    return {column: float(values.mean())
+            for column, values in by_network(context, name, [IDENTITY, *context.columns_on(name)]).items()}
+
+
+def retrained_references(context: Context, name: str) -> list[str]:
+    """The retrained networks that forgetting can be held against on a forget set."""
+    scores, yardstick = means(context, name), context.audit.yardstick
+    if nothing_to_forget(name, scores, yardstick):
+        return context.audit.retrained
+    return [column for column in references(scores, yardstick) if column != IDENTITY]
+
+
+def as_dict(found: Interval) -> dict[str, float | None]:
+    """An Interval as audit.json holds it."""
+    return {key: None if value is None else round(value, 5) for key, value in found._asdict().items()}
