@@ -23,7 +23,7 @@ def relearning_card(audit: Mapping) -> Card | None:
     seeds = len(found['seeds'])
     spread = f' The band is the range of {seeds} seeds.' if seeds > 1 else ''
     lead, of = _lead(found, found['against'], audit)
-    return Card('Does the skill come back?', _curves(found, 'Relearning', audit, NARROW, 200),
+    return Card('Does the skill come back?', _curves(found, 'Relearning', audit, NARROW, 180),
                 lead, f'{of}, learned again from '
                 f'{found["pairs"]} pairs of {found["train"]}, scored on {found["images"]} images of {found["test"]}.'
                 f'{spread}')

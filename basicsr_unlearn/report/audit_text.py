@@ -3,6 +3,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 
 from basicsr_unlearn.core.judgement import CANNOT_JUDGE
+from basicsr_unlearn.engine.terminal import width
 from basicsr_unlearn.options.option_text import option_text
 from basicsr_unlearn.report.audit_checks import NO_BREAK, blamed, checks_blocks
 from basicsr_unlearn.report.audit_findings import measured_sections
@@ -17,7 +18,7 @@ from basicsr_unlearn.report.audit_sections import (
 from basicsr_unlearn.report.pages import page
 from basicsr_unlearn.report.tables import ABSENT, cut, number, plain_lines
 
-ACROSS = 100  # of the summary in characters
+WIDEST_SUMMARY = 100  # characters, where the terminal has so many
 SHOWN_SETS, SHOWN_LINES, SHOWN_WARNINGS = 6, 4, 2  # lines by level: to fit a screen
 
 
@@ -41,29 +42,30 @@ def checks_table(checks: Sequence[Mapping]) -> str:
 
 
 def audit_summary(audit: Mapping) -> str:
-    """What the terminal shows in the end: about 25 lines of at most 100 characters.
+    """What the terminal shows in the end: about 25 lines of its width.
 
     Args:
         audit: see `audit_markdown`.
     """
-    verdict = audit['verdict']
-    lines = [*textwrap.wrap(verdict['headline'], ACROSS), *textwrap.wrap(verdict['sentence'], ACROSS), '',
-             *_score_lines(audit), '', *_level_lines(verdict), '', _decision(verdict)]
+    verdict, across = audit['verdict'], min(width(), WIDEST_SUMMARY)
+    lines = [*textwrap.wrap(verdict['headline'], across), *textwrap.wrap(verdict['sentence'], across), '',
+             *_score_lines(audit, across), '', *_level_lines(verdict, across), '',
+             *textwrap.wrap(_decision(verdict), across, break_on_hyphens=False)]
     skipped = [name for name, entry in audit['measurements'].items() if entry['state'] == 'skipped']
     notes = [f'Warning: {warning}' for warning in verdict['warnings'][:SHOWN_WARNINGS]]
     if len(verdict['warnings']) > SHOWN_WARNINGS:
         notes.append(f'Further warnings in audit.md: {len(verdict["warnings"]) - SHOWN_WARNINGS}.')
     if skipped:
         notes.append(f'Not measured: {", ".join(skipped)}; audit.md says why.')
-    lines += [line for note in notes for line in textwrap.wrap(note, ACROSS, subsequent_indent='  ')]
+    lines += [line for note in notes for line in textwrap.wrap(note, across, subsequent_indent='  ')]
     return '\n'.join(lines)
 
 
-def _score_lines(audit: Mapping) -> list[str]:
+def _score_lines(audit: Mapping, across: int) -> list[str]:
     """Mean score by data set and network, the retrained ones as a range, and what unlearning changed."""
     entry, metric = audit['measurements'].get('scores', {'state': 'absent'}), metric_of(audit)
     if entry['state'] != 'measured':
-        return [textwrap.shorten(f'There are no scores: {entry.get("reason") or "they were not asked for."}', ACROSS)]
+        return [textwrap.shorten(f'There are no scores: {entry.get("reason") or "they were not asked for."}', across)]
     means, retrained, digits = entry['result']['mean'], retrained_of(audit), digits_of(audit)
     rows = [[f'{metric["name"]}{in_unit(audit)}', 'identity', 'original', 'unlearned',
              *([f'retrained ({len(retrained)})' if len(retrained) > 1 else 'retrained'] if retrained else []), '']]
@@ -75,19 +77,20 @@ def _score_lines(audit: Mapping) -> list[str]:
                      *(number(score[column], digits) for column in ('identity', 'original', 'unlearned')),
                      *([' to '.join(dict.fromkeys(ends)) or ABSENT] if retrained else []), _change(audit, name)])
     more = len(means) - SHOWN_SETS
-    return [*('  ' + line for line in _clipped(rows)), *([f'  and {more} more in audit.md'] if more > 0 else [])]
+    rest = [f'  and {more} more in audit.md'] if more > 0 else []
+    return [*('  ' + line for line in _clipped(rows, across)), *rest]
 
 
-def _clipped(rows: list[list[str]]) -> list[str]:
+def _clipped(rows: list[list[str]], across: int) -> list[str]:
     """Lines within the width: long names of data sets are cut."""
     others = max(len(line) for line in plain_lines([row[1:] for row in rows], left=0))
-    room = ACROSS - 2 - others - 2
+    room = across - 2 - others - 2
     last = max(len(row[-1]) for row in rows)
     return plain_lines([[*(cut(row[0], room), *row[1:-1]), row[-1].ljust(last)] for row in rows])
 
 
 def _change(audit: Mapping, name: str) -> str:
-    for measurement, key, label in (('forgetting', 'gap', 'forget gap'), ('keeping', 'loss', 'retain loss')):
+    for measurement, key, label in (('forgetting', 'gap', 'gap'), ('keeping', 'loss', 'loss')):
         entry = audit['measurements'].get(measurement, {'state': 'absent'})
         if entry['state'] == 'measured' and name in entry['result']:
             change = entry['result'][name][key]
@@ -95,7 +98,7 @@ def _change(audit: Mapping, name: str) -> str:
     return ''
 
 
-def _level_lines(verdict: Mapping) -> list[str]:
+def _level_lines(verdict: Mapping, across: int) -> list[str]:
     """Each level with its state and, where it was not passed, the checks that are to blame."""
     heads = [(f'level {level}', judged['state'])
              for level, judged in verdict['levels'].items()]
@@ -105,7 +108,7 @@ def _level_lines(verdict: Mapping) -> list[str]:
     for start, judged in zip(left, verdict['levels'].values()):
         notes = blamed(judged)
         shown = [line.replace(NO_BREAK, ' ') for note in notes if note not in told
-                 for line in textwrap.wrap(note, ACROSS - indent, subsequent_indent='  ')]
+                 for line in textwrap.wrap(note, across - indent, subsequent_indent='  ')]
         if len(shown) > SHOWN_LINES:
             shown[SHOWN_LINES - 1:] = ['and more, see audit.md']
         if notes and not shown:

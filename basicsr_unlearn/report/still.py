@@ -127,8 +127,9 @@ def _draw(canvas: Canvas, found: Findings) -> float:
     """Everything, from top to bottom; where it ends."""
     y, inner = MARGIN, WIDE - 2 * MARGIN
     if found.state:
-        canvas.text((MARGIN, y + 10), found.state.capitalize(), 13, STATE_COLOURS[found.state], True)
-        canvas.text((MARGIN + 58, y + 10), f'the required level, {found.required}', 13, MUTED)
+        word = found.state.capitalize()
+        canvas.text((MARGIN, y + 10), word, 13, STATE_COLOURS[found.state], True)
+        canvas.text((MARGIN + canvas.width(word, 13) + 6, y + 10), f'the required level, {found.required}', 13, MUTED)
         y += 20
     first, rest = found.headline[0], ' '.join(found.headline[1:])
     y = canvas.wrapped((MARGIN, y), first, inner, 24 if len(first) < 90 else 18, bold=True)

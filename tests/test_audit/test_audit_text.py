@@ -166,7 +166,9 @@ def test_a_check_that_its_interval_passed_says_so():
 
 
 @pytest.mark.parametrize('retrained', [0, 1, 4])
-def test_summary_fits_a_terminal(retrained):
+@pytest.mark.parametrize('columns, most', [(80, 42), (100, 36)])
+def test_summary_fits_a_terminal(retrained, columns, most, monkeypatch):
+    monkeypatch.setenv('COLUMNS', str(columns))
     audit = example_audit(retrained)
     audit['measurements']['scores']['result']['mean'] = {
         f'a_data_set_with_quite_a_long_name_of_its_own_{i}_and_more': by
@@ -178,17 +180,17 @@ def test_summary_fits_a_terminal(retrained):
         for level, high in (('outputs', 0.3), ('members', 0.4), ('weights', 0.5))}
     audit['verdict']['warnings'] = ['Something is to be minded that takes many words to say. ' * 2] * 5
     lines = audit_summary(audit).splitlines()
-    assert max(map(len, lines)) <= 100 and len(lines) <= 36
+    assert max(map(len, lines)) <= columns and len(lines) <= most
     assert '  and 6 more in audit.md' in lines and 'Further warnings in audit.md: 3.' in lines
-    assert len(audit_summary(example_audit(retrained)).splitlines()) <= 22
+    assert len(audit_summary(example_audit(retrained)).splitlines()) <= 24
 
 
 def test_summary_has_a_row_for_each_data_set():
     rows = [line.split() for line in audit_summary(example_audit(2)).splitlines()]
     assert ['PSNR', 'in', 'dB', 'identity', 'original', 'unlearned', 'retrained', '(2)'] in rows
-    assert ['haze', '(unseen)', '10.90', '20.98', '11.02', '10.95', 'to', '11.10', 'forget', 'gap', '+0.07'] in rows
-    assert ['noise', '(retain)', '19.72', '28.12', '28.10', '28.15', 'to', '28.30', 'retain', 'loss', '+0.02'] in rows
-    assert ['haze', '(unseen)', '10.90', '20.98', '11.02', 'forget', 'gap', '+0.07'] in [
+    assert ['haze', '(unseen)', '10.90', '20.98', '11.02', '10.95', 'to', '11.10', 'gap', '+0.07'] in rows
+    assert ['noise', '(retain)', '19.72', '28.12', '28.10', '28.15', 'to', '28.30', 'loss', '+0.02'] in rows
+    assert ['haze', '(unseen)', '10.90', '20.98', '11.02', 'gap', '+0.07'] in [
         line.split() for line in audit_summary(example_audit(0)).splitlines()]
 
 
@@ -216,4 +218,4 @@ def test_summary_says_whether_the_audit_was_passed():
     assert 'Failed: level weights is required.' in audit_summary(audit).splitlines()
     audit['verdict'].update(required='outputs', outcome='over-forgotten')
     assert ('Failed: level outputs is required and was reached, but the network is over-forgotten.'
-            in audit_summary(audit).splitlines())
+            in ' '.join(audit_summary(audit).split()))
