@@ -13,7 +13,7 @@ from basicsr_unlearn.report.audit_text import audit_markdown, audit_summary
 from basicsr_unlearn.report.pages import write_findings
 from basicsr_unlearn.report.still import check_still, write_still
 
-ABOUT = """\
+AUDIT_HELP = """\
 An audit measures what a network has forgotten, what it has kept and what its
 weights still hold, and judges it.
 
@@ -55,7 +55,7 @@ def _main(argv: list[str] | None) -> int:
     if args.picture:
         check_still(args.picture)
     if args.opt is None:
-        print(ABOUT)
+        print(AUDIT_HELP)
         return BAD_INPUT
     plan = read_audit(args.opt, args.force_yml, args.quick)
     context = Context(plan)

@@ -38,7 +38,7 @@ from basicsr_unlearn.proof.benchmark.records import finished, is_damaged, read_r
 from basicsr_unlearn.report.leaderboard_page import write_leaderboard
 from basicsr_unlearn.version import __version__
 
-ABOUT = """\
+BENCHMARK_HELP = """\
 A benchmark unlearns by several methods, measures each network as the retrained
 ones are measured, and ranks them.
 
@@ -57,7 +57,7 @@ one core; all of them hours. What is finished is not run again.
 
 Exit code 0, 1 if a cell failed or a target cannot be judged, 2 where nothing
 was run, as now."""
-FAILED = 1
+SOME_FAILED = 1
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -79,7 +79,7 @@ def _main(argv: list[str] | None) -> int:
     parser.add_argument('--jobs', type=int, metavar='N', help='processes side by side, instead of what the file says')
     args = parser.parse_args(argv)
     if args.opt is None:
-        print(ABOUT)
+        print(BENCHMARK_HELP)
         return BAD_INPUT
     if args.jobs is not None and args.jobs < 1:
         raise OptionError(f'--jobs is {args.jobs}, not a whole number from 1.')
@@ -106,7 +106,7 @@ def _main(argv: list[str] | None) -> int:
             print(f'\n{target}\n\n{markdown(board)}')
         print('\n' + '\n'.join(map(str, paths)), flush=True)
     unjudged = [target for target in only['target'] if target in boards and not boards[target]['judged']]
-    return INTERRUPTED if failed is None else FAILED if failed or unjudged else 0
+    return INTERRUPTED if failed is None else SOME_FAILED if failed or unjudged else 0
 
 
 def run_missing(benchmark: Benchmark, missing: Sequence[Mapping], side_by_side: int) -> int:

@@ -10,7 +10,7 @@ import numpy as np
 from basicsr.utils.registry import DATASET_REGISTRY
 from torch import nn
 
-from basicsr_unlearn.core.judgement import references
+from basicsr_unlearn.core.judgement import leads, references
 from basicsr_unlearn.engine.entry import Parser, guarded, run
 from basicsr_unlearn.engine.networks import load_network
 from basicsr_unlearn.engine.terminal import wrapped
@@ -20,7 +20,7 @@ from basicsr_unlearn.metrics.evaluation import evaluate
 from basicsr_unlearn.options.option_file import check_options, load_option_file
 from basicsr_unlearn.proof.attackers.relearning import relearn
 from basicsr_unlearn.proof.run_record import judged, yardstick_of_record
-from basicsr_unlearn.proof.verdict import Relearning
+from basicsr_unlearn.proof.verdict import LearnedAgain
 from basicsr_unlearn.report.pages import write_findings
 from basicsr_unlearn.report.run_end import FinishedRun, finish
 from basicsr_unlearn.report.run_findings import beside_section, relearning_cards, run_findings
@@ -126,7 +126,8 @@ def with_lead(run: FinishedRun, column: str, curves: Mapping[str, Mapping[str, M
     """The run with a headline that says what learning again, of the network in this column, has shown."""
     metric, yardstick = yardstick_of_record(run.record)
     found = judged(run.record['datasets'], metric, yardstick, [
-        Relearning(name, STEPS[-1], by[column][STEPS[-1]] - by['retrained'][STEPS[-1]]) for name, by in curves.items()])
+        LearnedAgain(name, STEPS[-1], leads(by[column], by['retrained'], yardstick)[STEPS[-1]])
+        for name, by in curves.items()])
     return replace(run, record={**run.record, 'headline': list(found.headline)})
 
 

@@ -11,7 +11,7 @@ from basicsr.utils.registry import METRIC_REGISTRY
 
 from basicsr_unlearn.core.images import HIGHEST_PSNR
 
-OURS = ('better',)  # keys of a metric's block that say how to read it, and are not for the metric
+READING_KEYS = ('better',)  # keys of a metric's block that say how to read it, and are not for the metric
 
 
 def image_scores(image: np.ndarray, metrics: Mapping[str, Mapping], gt: np.ndarray | None = None,
@@ -30,7 +30,7 @@ def image_scores(image: np.ndarray, metrics: Mapping[str, Mapping], gt: np.ndarr
         takes = inspect.signature(METRIC_REGISTRY.get(block['type'])).parameters
         given = {key: value for key, value in images.items() if key in takes}
         if all(value is not None for value in given.values()):
-            options = {key: value for key, value in block.items() if key not in OURS}
+            options = {key: value for key, value in block.items() if key not in READING_KEYS}
             value = float(calculate_metric(given, options))
             value = min(value, HIGHEST_PSNR) if 'psnr' in block['type'] else value
             found[name] = math.copysign(HIGHEST_PSNR, value) if math.isinf(value) else value

@@ -16,7 +16,7 @@ from basicsr_unlearn.files import write_json
 from basicsr_unlearn.version import __version__
 from basicsr_unlearn.zoo.checkpoint import resolve_checkpoint
 
-LARGEST = 1e9  # which NaN is not below
+LARGEST_NUMBER = 1e9  # which NaN is not below
 UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)  # of numpy.load and its arrays
 
 
@@ -58,7 +58,7 @@ def data_digest(dataset: Dataset) -> str:
 
 def is_number(value: Any) -> bool:
     """Whether what JSON held is a number that a measurement can have been: no NaN, no flag, not beyond all bounds."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < LARGEST
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < LARGEST_NUMBER
 
 
 class Kept:

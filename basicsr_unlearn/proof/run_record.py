@@ -1,17 +1,20 @@
 """What an unlearning run was and what came of it, as run.json holds it (documented in docs/training.md)."""
 import platform
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+from basicsr.utils.registry import DATASET_REGISTRY
 
 from basicsr_unlearn.core.judgement import CANNOT_JUDGE, FORGOTTEN, Yardstick, forget_gap
 from basicsr_unlearn.core.memory import peak_memory
 from basicsr_unlearn.methods.presets import method_of
 from basicsr_unlearn.models.unlearn_model import STREAMS, UnlearnModel
-from basicsr_unlearn.proof.cache import file_digest
+from basicsr_unlearn.proof.cache import data_digest, file_digest
 from basicsr_unlearn.proof.causes import RunFacts, likely_cause
-from basicsr_unlearn.proof.verdict import Relearning, RunVerdict, judge_run
+from basicsr_unlearn.proof.verdict import LearnedAgain, RunVerdict, judge_run
 from basicsr_unlearn.version import __version__
 
 RUN_SCHEMA = 1
@@ -58,13 +61,15 @@ def run_record(model: UnlearnModel, method: str | None, seconds: float) -> dict[
         'settings': _settings(opt),
         'versions': {'basicsr_unlearn': __version__, **{package: version(package) for package in PACKAGES},
                      'python': platform.python_version()},
+        'data': {key: data_digest(DATASET_REGISTRY.get(block['type'])(deepcopy(dict(block))))
+                 for key, block in opt['datasets'].items()},
         'outcome': found.outcome, 'headline': list(found.headline), 'verdict': found.details,
         'likely_cause': _cause(model, found, datasets),
     }
 
 
 def judged(datasets: Mapping[str, Mapping], metric: str | None, yardstick: Yardstick,
-           relearning: Sequence[Relearning] = ()) -> RunVerdict:
+           relearning: Sequence[LearnedAgain] = ()) -> RunVerdict:
     """The verdict on the data sets of a record."""
     return judge_run({name: entry['role'] for name, entry in datasets.items()},
                      {name: entry['scores'].get(metric, {}) for name, entry in datasets.items()}, yardstick, relearning)

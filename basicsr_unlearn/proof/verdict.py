@@ -47,7 +47,7 @@ def outcome_of(forgetting: Mapping[str, Forgetting], keeping: Mapping[str, str],
 
 
 @dataclass(frozen=True)
-class Relearning:
+class LearnedAgain:
     """The forget set learned again: `lead` of the unlearned network over the best retrained one after `steps`, in the
     yardstick's unit; None where no retrained network was there to compare with.
     """
@@ -78,7 +78,7 @@ class RunVerdict:
 
 
 def judge_run(roles: Mapping[str, str], scores: Mapping[str, Mapping[str, float]], yardstick: Yardstick = PSNR,
-              relearning: Sequence[Relearning] = ()) -> RunVerdict:
+              relearning: Sequence[LearnedAgain] = ()) -> RunVerdict:
     """Judge a run by its scores.
 
     Args:
@@ -122,7 +122,7 @@ def _forget_words(name: str, found: Forgetting, yardstick: Yardstick) -> str:
     return f'Its outputs on {name} are those of a network that never saw {name}.'
 
 
-def _relearn_words(found: Relearning, yardstick: Yardstick, several: bool) -> str:
+def _relearn_words(found: LearnedAgain, yardstick: Yardstick, several: bool) -> str:
     of = f' of {found.name}' if several else ''
     if found.lead is None:
         return ''

@@ -1,5 +1,5 @@
 """The words of a run's verdict say what was measured, and no more."""
-from basicsr_unlearn.proof.verdict import Relearning, judge_run
+from basicsr_unlearn.proof.verdict import LearnedAgain, judge_run
 
 ROLES = {'haze': 'forget', 'rain': 'retain', 'noise': 'retain'}
 SCORES = {'haze': {'identity': 11.19, 'original': 20.20, 'unlearned': 11.09, 'retrained': 11.18},
@@ -7,7 +7,7 @@ SCORES = {'haze': {'identity': 11.19, 'original': 20.20, 'unlearned': 11.09, 're
           'noise': {'identity': 20.39, 'original': 29.10, 'unlearned': 29.12, 'retrained': 29.86}}
 
 
-def headline(*relearning: Relearning, **haze: float) -> str:
+def headline(*relearning: LearnedAgain, **haze: float) -> str:
     return ' '.join(judge_run(ROLES, {**SCORES, 'haze': {**SCORES['haze'], **haze}}, relearning=relearning).headline)
 
 
@@ -18,10 +18,10 @@ def test_outputs_are_what_is_claimed():
 
 
 def test_a_skill_that_sleeps_is_said_in_the_headline():
-    assert 'still sleeps in the weights: learned again in 25 steps' in headline(Relearning('haze', 25, 4.75))
-    found = headline(Relearning('haze', 25, 0.1))
+    assert 'still sleeps in the weights: learned again in 25 steps' in headline(LearnedAgain('haze', 25, 4.75))
+    found = headline(LearnedAgain('haze', 25, 0.1))
     assert 'sleeps' not in found and 'knows the method' in found
-    assert 'not measured' in headline(Relearning('haze', 25, None))
+    assert 'not measured' in headline(LearnedAgain('haze', 25, None))
     assert 'sleeps' not in headline(unlearned=20.0)
 
 

@@ -33,7 +33,7 @@ class Reading(NamedTuple):
 
 
 @dataclass
-class Membership:
+class AttackResult:
     """What an attack finds: AUC with interval, TPR by FPR, and the score of each member and of each unseen image."""
     auc: Interval
     tpr: dict[float, TruePositiveRate]
@@ -73,18 +73,18 @@ def tpr_at_fpr(members: Values, others: Values, fpr: float) -> TruePositiveRate:
     return TruePositiveRate(float((members > np.sort(others)[-allowed - 1]).mean()))
 
 
-def judge(members: Values, others: Values, seed: int = 0) -> Membership:
+def judge(members: Values, others: Values, seed: int = 0) -> AttackResult:
     """AUC and TPR of an attack from its scores, higher meaning member; the seed is the bootstrap's.
 
     Raises:
         ValueError: a list is empty or holds a score that is not finite.
     """
-    return Membership(bootstrap(auc, members, others, seed=seed),
-                      {fpr: tpr_at_fpr(members, others, fpr) for fpr in FALSE_POSITIVE_RATES},
-                      [float(score) for score in members], [float(score) for score in others])
+    return AttackResult(bootstrap(auc, members, others, seed=seed),
+                        {fpr: tpr_at_fpr(members, others, fpr) for fpr in FALSE_POSITIVE_RATES},
+                        [float(score) for score in members], [float(score) for score in others])
 
 
-def loss_attack(members: Values, others: Values, seed: int = 0) -> Membership:
+def loss_attack(members: Values, others: Values, seed: int = 0) -> AttackResult:
     """The attack that calls an image a member if its loss is below a threshold.
 
     Args:
@@ -96,7 +96,7 @@ def loss_attack(members: Values, others: Values, seed: int = 0) -> Membership:
 
 
 def logistic_attack(members: Sequence[Sequence[float]] | np.ndarray, others: Sequence[Sequence[float]] | np.ndarray,
-                    folds: int = 5, l2: float = 0.01, seed: int = 0) -> Membership:
+                    folds: int = 5, l2: float = 0.01, seed: int = 0) -> AttackResult:
     """The attack that learns from several losses of each image, by cross-validated logistic regression.
 
     Each image is scored by a regression that has not seen it. Members and others are dealt out to the folds alike. The
@@ -136,7 +136,7 @@ def logistic_attack(members: Sequence[Sequence[float]] | np.ndarray, others: Seq
     return judge(scores[is_member], scores[~is_member], seed)
 
 
-def auc_difference(first: Membership, second: Membership, seed: int = 0) -> Interval:
+def auc_difference(first: AttackResult, second: AttackResult, seed: int = 0) -> Interval:
     """AUC of the first minus that of the second, of one attack on two networks with the same images.
 
     Args:

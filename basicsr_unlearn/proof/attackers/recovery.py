@@ -13,14 +13,14 @@ from basicsr_unlearn.core.checks import check_choice
 from basicsr_unlearn.core.masks.layer_mask import LastLayersMask, LayerMask
 from basicsr_unlearn.core.parts import Evidence
 from basicsr_unlearn.proof.attackers.image_psnr import Pairs, check_pairs, device_of
-from basicsr_unlearn.proof.attackers.relearning import Curve, Measure, relearning_curve
+from basicsr_unlearn.proof.attackers.relearning import Curve, EachImage, relearning_curve
 
 WAYS = ('input', 'prompts', 'last_layer')
 TILE = 16  # side of the input prompt in pixels, 768 numbers for colour images: our choice, small against any network
 
 
-def recover(net: nn.Module, pairs: Pairs, what: str | Sequence[str], measure: Measure, steps: Sequence[int], lr: float,
-            patch: int, seeds: Sequence[int] = (0,)) -> Curve:
+def recover(net: nn.Module, pairs: Pairs, what: str | Sequence[str], measure: EachImage, steps: Sequence[int],
+            lr: float, patch: int, seeds: Sequence[int] = (0,)) -> Curve:
     """Train only a small part on a few forget pairs, and measure as `relearning_curve` does.
 
     Args:

@@ -17,7 +17,7 @@ from basicsr_unlearn.proof.attackers.image_psnr import Pairs, check_pairs, devic
 
 BETAS = (0.9, 0.99)  # of Adam; BasicSR's usual ones
 Measured = TypeVar('Measured')
-Measure = Callable[[nn.Module], Sequence[float]]  # a value for each image, such as partial(psnr_of_images, pairs=test)
+EachImage = Callable[[nn.Module], Sequence[float]]  # a value for each, such as partial(psnr_of_images, pairs=test)
 Curve = dict[int, list[list[float]]]  # step -> seed -> image
 
 
@@ -82,7 +82,7 @@ def _patch(lq: Tensor, gt: Tensor, size: int, generator: torch.Generator) -> tup
     return (lq.flip(-1), gt.flip(-1)) if mirrored else (lq, gt)
 
 
-def relearning_curve(net: nn.Module, pairs: Pairs, measure: Measure, steps: Sequence[int], lr: float, patch: int,
+def relearning_curve(net: nn.Module, pairs: Pairs, measure: EachImage, steps: Sequence[int], lr: float, patch: int,
                      seeds: Sequence[int] = (0,)) -> Curve:
     """`relearn` for each seed: the values of all images, by step and seed.
 

@@ -2,7 +2,7 @@
 from collections.abc import Mapping
 
 from basicsr_unlearn.core.judgement import Yardstick
-from basicsr_unlearn.proof.audit.checks import result_of
+from basicsr_unlearn.proof.audit.level_checks import result_of
 from basicsr_unlearn.proof.words import enumerated
 
 

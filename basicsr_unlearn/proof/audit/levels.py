@@ -14,7 +14,7 @@ from basicsr_unlearn.core.judgement import (
 )
 from basicsr_unlearn.proof.audit.audit_plan import LEVELS
 from basicsr_unlearn.proof.audit.caveats import warnings
-from basicsr_unlearn.proof.audit.checks import CHECKS, FAILED, NOT_MEASURED, PASSED, result_of
+from basicsr_unlearn.proof.audit.level_checks import CHECKS, FAILED, NOT_MEASURED, PASSED, result_of
 from basicsr_unlearn.proof.verdict import NOT_SHOWN, outcome_of
 
 

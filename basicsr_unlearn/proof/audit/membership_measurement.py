@@ -7,7 +7,7 @@ from basicsr_unlearn.data.pairing import read_name_list
 from basicsr_unlearn.errors import DataError
 from basicsr_unlearn.proof.attackers.lira import lira
 from basicsr_unlearn.proof.attackers.membership import (
-    Membership,
+    AttackResult,
     auc_difference,
     judge,
     logistic_attack,
@@ -50,9 +50,9 @@ def membership(context: Context) -> dict:
             'attacks': {name: _attack(context, attack, retrained) for name, attack in attacks.items()} | left_out}
 
 
-def _attack(context: Context, attack: Callable[[str], Membership], retrained: list[str]) -> dict:
+def _attack(context: Context, attack: Callable[[str], AttackResult], retrained: list[str]) -> dict:
     try:
-        found: dict[str, Membership] = {column: attack(column) for column in context.columns}
+        found: dict[str, AttackResult] = {column: attack(column) for column in context.columns}
     except (DataError, ValueError) as error:
         return {'state': 'skipped', 'reason': str(error)}
     differences = {column: auc_difference(found['unlearned'], found[column]) for column in retrained}
@@ -63,7 +63,7 @@ def _attack(context: Context, attack: Callable[[str], Membership], retrained: li
             'reading': said.state, 'text': said.text}
 
 
-def _reading(found: dict[str, Membership], differences: dict[str, Interval]):
+def _reading(found: dict[str, AttackResult], differences: dict[str, Interval]):
     """Beside the nearest of the retrained networks, whose images are the same: so the paired difference decides."""
     auc = found['unlearned'].auc
     if not differences or auc.low is None:
@@ -74,11 +74,11 @@ def _reading(found: dict[str, Membership], differences: dict[str, Interval]):
     return reading(Interval(*shifted), reference, TOLERANCE)
 
 
-def _threshold(context: Context, column: str, members: str, unseen: str) -> Membership:
+def _threshold(context: Context, column: str, members: str, unseen: str) -> AttackResult:
     return loss_attack(*(_losses(context, column, name)['l1'] for name in (members, unseen)))
 
 
-def _logistic(context: Context, column: str, members: str, unseen: str) -> Membership:
+def _logistic(context: Context, column: str, members: str, unseen: str) -> AttackResult:
     return logistic_attack(*(np.log(np.stack([_losses(context, column, name)[loss] for loss in LOSSES], 1) + 1e-8)
                              for name in (members, unseen)))
 
@@ -109,7 +109,7 @@ def _psnr(context: Context, path: str, title: str, members: str, unseen: str) ->
 
 
 def _lira(context: Context, column: str, members: str, unseen: str, shadow: np.ndarray, trained: np.ndarray
-          ) -> Membership:
+          ) -> AttackResult:
     found = lira(_psnr(context, context.audit.networks[column], column, members, unseen), shadow, trained)
     count = len(dict.fromkeys(context.contents(members).photographs))
     return judge(found[:count], found[count:])

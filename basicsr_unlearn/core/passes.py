@@ -1,0 +1,58 @@
+"""What a run computes, counted where it happens: samples that go through its networks, forward and backward."""
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+
+class PassCounter:
+    """Counts samples by kind of pass; what a step costs is about their sum, a backward pass being worth two forward.
+
+    `student_forward`, `student_backward`, `teacher_forward` ...: by the name of the network; `attack_forward`,
+    `attack_backward`: of any network in eval mode whose input is moved; `copy_forward`, `copy_backward`: of copies that
+    a loss or a measurement made of one meanwhile.
+
+    >>> counter, net = PassCounter(), nn.Conv2d(3, 3, 1)
+    >>> with counter.counting({'student': net}):
+    ...     net(torch.rand(4, 3, 8, 8)).mean().backward()
+    >>> counter.samples
+    {'student_forward': 4, 'student_backward': 4}
+    """
+
+    def __init__(self, samples: Mapping[str, int] | None = None) -> None:
+        self._counts = Counter(samples or {})
+        self._on = False
+
+    @property
+    def samples(self) -> dict[str, int]:
+        """Samples so far by kind."""
+        return dict(self._counts)
+
+    @contextmanager
+    def counting(self, nets: Mapping[str, nn.Module | None]) -> Iterator[None]:
+        """Count inside the block what goes through these networks, bare, by name; None is passed over."""
+        handles = [net.register_forward_hook(self._hook(name, net)) for name, net in nets.items() if net is not None]
+        self._on = True
+        try:
+            yield
+        finally:
+            self._on = False
+            for handle in handles:
+                handle.remove()
+
+    def _hook(self, name: str, watched: nn.Module) -> Callable:
+        def hook(module: nn.Module, inputs: tuple, output: object) -> None:
+            if not self._on or not torch.is_tensor(output):
+                return
+            moved = any(torch.is_tensor(one) and one.requires_grad for one in inputs)
+            kind = 'copy' if module is not watched else 'attack' if moved and not module.training else name
+            self._counts[f'{kind}_forward'] += len(output)
+            if output.requires_grad:
+                output.register_hook(lambda gradient: self._backward(kind, len(gradient)))
+        return hook
+
+    def _backward(self, kind: str, samples: int) -> None:
+        if self._on:
+            self._counts[f'{kind}_backward'] += samples
