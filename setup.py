@@ -47,7 +47,7 @@ setup(
     package_dir={'basicsr_unlearn.option_files': 'options'},
     package_data={
         'basicsr_unlearn': ['py.typed', '**/*.html', '**/*.css', '**/*.yml', '**/*.md', 'zoo/*.pth', 'zoo/*.json'],
-        'basicsr_unlearn.option_files': ['*.yml'],
+        'basicsr_unlearn.option_files': ['*.yml', 'schema.json'],
     },
     install_requires=[
         'basicsr>=1.4.2',  # brings tb-nightly, which is TensorBoard: a second `tensorboard` beside it breaks both

@@ -143,7 +143,8 @@ def test_an_unknown_method_is_refused_with_the_nearest(name, end):
 
 def test_show_prints_a_file_that_loads_again_and_is_complete(option_file, capsys):
     assert cli.main(['show', '-opt', option_file]) == 0
-    note, text = capsys.readouterr().out.split('\n', 1)
+    schema, note, text = capsys.readouterr().out.split('\n', 2)
+    assert schema.startswith('# yaml-language-server: $schema=') and Path(schema.partition('=')[2]).is_file()
     assert note == f'# Not of the method but beside it in {option_file}: mask_opt.'
     Path('shown.yml').write_text(text)
     shown = load_option_file('shown.yml')
@@ -154,7 +155,7 @@ def test_show_prints_a_file_that_loads_again_and_is_complete(option_file, capsys
     assert text.splitlines()[0] == "plugin: !!python/name:basicsr_unlearn.plugin.__version__ ''"
     assert '  scheduler:\n    type: CosineAnnealingRestartLR\n    periods: [10]\n    eta_min: 1.0e-07\n' in text
     assert cli.main(['show', '-opt', 'shown.yml']) == 0
-    assert capsys.readouterr().out == text
+    assert capsys.readouterr().out == f'{schema}\n{text}'
 
 
 @pytest.mark.parametrize('path', OPTION_FILES, ids=lambda path: path.stem)

@@ -13,6 +13,7 @@ from basicsr_unlearn.methods.presets import FOLDER, MEANT, PARTS, method_names
 from basicsr_unlearn.options.option_file import check_options, load_option_file
 from basicsr_unlearn.options.option_text import option_text
 from basicsr_unlearn.options.overrides import method_entries, read_options
+from basicsr_unlearn.options.schema import schema_line, schema_text
 
 REGISTRIES = (LOSS_REGISTRY, DATASET_REGISTRY, ARCH_REGISTRY, METRIC_REGISTRY, MODEL_REGISTRY)
 
@@ -28,9 +29,16 @@ def _main(argv: list[str] | None) -> int:
     parser.add_argument('component', nargs='?', metavar='NAME', help='a method, loss, mask, edit, anchor, data set, '
                         'network, metric or model, as an option file names it')
     parser.add_argument('-opt', metavar='FILE.yml', help='an option file of train or test')
+    parser.add_argument('--schema', action='store_true', help='print the JSON schema of option files, for '
+                        'editors; with -opt, with the components of the packages that the file names, too')
     parser.add_argument('--force_yml', nargs='+', default=[], metavar='KEY=VALUE',
                         help='override options of the file, as in train')
     args = parser.parse_args(argv)
+    if args.schema and args.component is None:
+        if args.opt is not None:
+            load_option_file(args.opt)  # which imports its packages
+        print(schema_text(), end='')
+        return 0
     if (args.opt is None) == (args.component is None):
         raise OptionError('Name an option file (-opt FILE.yml), a method (such as calibrated) or a component (such as '
                           'SaliencyMask), one of them.')
@@ -49,7 +57,7 @@ def file_text(path: str, entries: list[str]) -> str:
     train = load_option_file(path).get('train') or {}
     beside = [key for key in train if key in PARTS] if train.get('method') and not method_entries(entries) else []
     note = f'# Not of the method but beside it in {path}: {", ".join(beside)}.\n' if beside else ''
-    return note + option_text(opt)
+    return f'{schema_line()}\n{note}{option_text(opt)}'
 
 
 def method_text(name: str) -> str:

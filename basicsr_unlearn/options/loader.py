@@ -1,13 +1,15 @@
 """Reading YAML of unknown origin: nothing that it names is run, and none that is made to exhaust a reader is read.
 
 BasicSR's own loader is PyYAML's unsafe one, which runs whatever function a file names. This one reads plain values in
-BasicSR's order, and one tag of Python: `plugin: !!python/name:PACKAGE.ATTRIBUTE ''`, which names a package to import.
+BasicSR's order, and one tag of Python: `plugin: !!python/name:PACKAGE.ATTRIBUTE ''`, which names a package to import; a
+list of such tags names several.
 """
 import importlib
 import os
 import sys
 import unicodedata
 from collections import OrderedDict
+from collections.abc import Mapping
 from typing import Any
 
 import yaml
@@ -17,6 +19,7 @@ from basicsr_unlearn.errors import OptionError
 PREFIX = 'tag:yaml.org,2002:'
 NAME_TAG = f'{PREFIX}python/name:'
 PLUGIN_KEY = 'plugin'
+PLUGIN = 'basicsr_unlearn.plugin.__version__'  # this package's own
 PLUGIN_FORM = "!!python/name:PACKAGE.__version__ ''"
 PLAIN_TAGS = {PREFIX + kind for kind in ('str', 'int', 'float', 'bool', 'null', 'timestamp', 'seq', 'map')}
 DEPTH = 50           # blocks within blocks; our choice, as are the next two
@@ -45,8 +48,8 @@ def load_yaml(string: str, where: str, plugin: bool = False) -> Any:
     Args:
         string: the document.
         where: what to call it in an error, such as 'the option file a.yml'.
-        plugin: the top-level key `plugin` may name a package, and then must; its value is `PACKAGE.ATTRIBUTE`.
-            Nothing is imported here, see `import_plugin`.
+        plugin: the top-level key `plugin` may name a package or a list of them, and then must; its value is
+            `PACKAGE.ATTRIBUTE` or a list of such. Nothing is imported here, see `import_plugins`.
 
     Raises:
         OptionError: no YAML; a tag that would run code, by its line; a repeated key; a block within itself, or more
@@ -71,6 +74,19 @@ def load_yaml(string: str, where: str, plugin: bool = False) -> Any:
         raise OptionError(f'{place} cannot be read: {_problem(error)}.') from error
 
 
+def import_plugins(plugin: str | list[str], where: str) -> None:
+    """Import the package of `PACKAGE.ATTRIBUTE`, or of each in a list, in its order. Raises OptionError."""
+    for name in [plugin] if isinstance(plugin, str) else plugin:
+        import_plugin(name, where)
+
+
+def plugins_of(*files: Mapping) -> list[str]:
+    """What option files name as their plugins, each once; this package where they name none."""
+    named = [file['plugin'] for file in files if file.get('plugin')]
+    return list(dict.fromkeys(name for entry in named for name in ([entry] if isinstance(entry, str) else entry))) or [
+        PLUGIN]
+
+
 def import_plugin(name: str, where: str) -> None:
     """Import the package of `PACKAGE.ATTRIBUTE`, whose components are registered by that; say so if it is not ours.
 
@@ -85,8 +101,10 @@ def import_plugin(name: str, where: str) -> None:
     try:
         module = importlib.import_module(package)
     except Exception as error:  # another's code: whatever it raises
-        raise OptionError(f'{where} names the plugin {package}, which cannot be imported: {type(error).__name__}, '
-                          f'{" ".join(str(error).split()).rstrip(".")}.') from error
+        missing = isinstance(error, ModuleNotFoundError) and error.name in (package, package.partition('.')[0])
+        raise OptionError(f'{where} names the plugin {package}, which cannot be imported: ' + (
+            'there is none; install it, or put the folder that it lies in into PYTHONPATH.' if missing else
+            f'{type(error).__name__}, {" ".join(str(error).split()).rstrip(".")}.')) from error
     if not hasattr(module, attribute):
         raise OptionError(f'{where} has plugin: !!python/name:{name}, but {package} has no {attribute}.')
 
@@ -117,9 +135,11 @@ def _check_size(string: str, where: str) -> None:
             raise OptionError(f'{where} holds more than {VALUES} values by line {line}: no option file is so long.')
 
 
-def _check_node(node: yaml.Node, where: str, path: tuple[str, ...], plugin: bool) -> None:
+def _check_node(node: yaml.Node, where: str, path: tuple[str | int, ...], plugin: bool) -> None:
     line = f'Line {node.start_mark.line + 1} of {where}'
-    is_plugin = plugin and path == (PLUGIN_KEY,)
+    is_plugin = plugin and path in ((PLUGIN_KEY,), (PLUGIN_KEY, 0))
+    if is_plugin and (isinstance(node, yaml.MappingNode) or node.value == [] or node.tag == f'{PREFIX}null'):
+        raise OptionError(f'{line} has a plugin that names no package: write plugin: {PLUGIN_FORM}.')
     if is_plugin and node.tag == f'{PREFIX}str':
         raise OptionError(f'{line} has a plugin that is not imported, as it has no tag: write plugin: {PLUGIN_FORM}.')
     if is_plugin and node.tag.startswith(NAME_TAG) and node.value == '':
@@ -135,7 +155,7 @@ def _check_node(node: yaml.Node, where: str, path: tuple[str, ...], plugin: bool
             _check_node(value, where, (*path, key.value), plugin)
     elif isinstance(node, yaml.SequenceNode):
         for entry in node.value:
-            _check_node(entry, where, (*path, ''), plugin)
+            _check_node(entry, where, (*path, 0), plugin)
     else:
         _check_string(node.value, line)
 

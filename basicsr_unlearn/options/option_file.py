@@ -7,7 +7,7 @@ from basicsr_unlearn.errors import OptionError
 from basicsr_unlearn.methods.presets import expand_method
 from basicsr_unlearn.options.checks import Built, check_section, check_value, registered
 from basicsr_unlearn.options.components import one
-from basicsr_unlearn.options.loader import import_plugin, load_yaml
+from basicsr_unlearn.options.loader import import_plugins, load_yaml
 from basicsr_unlearn.options.rules import check_keys, check_rules
 from basicsr_unlearn.options.sections import TRAIN, OtherTrain, Run
 
@@ -34,7 +34,7 @@ def find_option_file(path: str) -> Path:
 def load_option_file(path: str) -> dict:
     """Read an option file as BasicSR does, but run nothing of it; `options/NAME.yml` is found in an installed package.
 
-    The package that `plugin:` names is imported, once all else has been found to be plain values.
+    The packages that `plugin:` names are imported, once all else has been found to be plain values.
 
     Raises:
         OptionError: the file is missing, no YAML, no mapping, has a tag of Python elsewhere, or names a plugin that
@@ -55,7 +55,7 @@ def load_option_file(path: str) -> dict:
     if not isinstance(opt, dict):
         raise OptionError(f'The option file {path} holds no options: it must be a mapping with name, model_type, ...')
     if 'plugin' in opt:
-        import_plugin(opt['plugin'], where)
+        import_plugins(opt['plugin'], where)
     return opt
 
 

@@ -5,8 +5,6 @@ from typing import Any
 
 import yaml
 
-PLUGIN = 'basicsr_unlearn.__version__'
-
 
 class _Dumper(yaml.SafeDumper):
     """A line for each option, `~` for none, lists of values in brackets, floats that YAML 1.1 reads as numbers."""
@@ -35,12 +33,20 @@ _Dumper.add_representer(OrderedDict, lambda dumper, items: dumper.represent_mapp
 _Dumper.add_representer(type(None), lambda dumper, _: dumper.represent_scalar('tag:yaml.org,2002:null', '~'))
 
 
+def plugin_line(plugin: str | list[str]) -> str:
+    """The line of the plugin tag, or of several."""
+    names = [plugin] if isinstance(plugin, str) else plugin
+    if len(names) == 1:
+        return f"plugin: !!python/name:{names[0]} ''\n"
+    return 'plugin: [' + ', '.join(f"!!python/name:{name} ''" for name in names) + ']\n'
+
+
 def option_text(options: Mapping[str, Any]) -> str:
     """YAML of options, sections apart, ending with a line break; `plugin` is written as the tag."""
     parts = []
     for key, value in options.items():
         block = isinstance(value, Mapping)
-        text = (f"plugin: !!python/name:{value} ''\n" if key == 'plugin' else
+        text = (plugin_line(value) if key == 'plugin' else
                 yaml.dump({key: value}, Dumper=_Dumper, sort_keys=False, width=120))
         parts.append(('\n' if block and parts else '') + text)
     return ''.join(parts)

@@ -17,8 +17,8 @@ from basicsr_unlearn.errors import OptionError, UnlearnError
 from basicsr_unlearn.methods.presets import expand_method
 from basicsr_unlearn.options.benchmark_sections import BenchmarkFile
 from basicsr_unlearn.options.checks import check_section
+from basicsr_unlearn.options.loader import plugins_of
 from basicsr_unlearn.options.option_file import check_options, find_option_file, load_option_file
-from basicsr_unlearn.options.option_text import PLUGIN
 from basicsr_unlearn.options.sentences import short
 from basicsr_unlearn.options.validation_sets import measures
 from basicsr_unlearn.proof.benchmark.records import given_record
@@ -33,6 +33,7 @@ class Benchmark:
     """A benchmark file, read and checked. `methods` are blocks by label; `base` are the base file's options."""
     name: str
     text: str
+    plugins: list[str]
     base: dict
     targets: dict[str, dict]
     methods: dict[str, dict]
@@ -78,9 +79,9 @@ def read_benchmark(path: str, quick: bool = False) -> Benchmark:
     name = f'{opt["name"]}_quick' if quick else opt['name']
     _check_name(name, 'name')
     return Benchmark(
-        name=name, text=find_option_file(path).read_text(encoding='utf-8'), base=base, targets=dict(opt['targets']),
-        methods=_methods(opt), seeds=opt['seeds'][:1] if quick else list(opt['seeds']), test=dict(opt['test']),
-        relearn=dict(opt['relearn']), retraining=dict(opt['retraining']),
+        name=name, text=find_option_file(path).read_text(encoding='utf-8'), plugins=plugins_of(base, opt), base=base,
+        targets=dict(opt['targets']), methods=_methods(opt), seeds=opt['seeds'][:1] if quick else list(opt['seeds']),
+        test=dict(opt['test']), relearn=dict(opt['relearn']), retraining=dict(opt['retraining']),
         yardstick=Yardstick(margin=opt.get('skill_margin')), jobs=opt.get('jobs', 1),
         images=QUICK_IMAGES if quick else None, out=BENCHMARKS / name)
 
@@ -176,7 +177,7 @@ def jobs_of(benchmark: Benchmark, target: str) -> list[dict]:
         network = {'network_g': base['network_g'], 'num_gpu': base['num_gpu'], 'path': {'param_key_g': param_key}}
         key = cache_key('benchmark', weights, measured_on, [network, measure])
         return {'out': str(benchmark.out / file), 'record': {'key': key, 'target': target, **record},
-                'network': network, 'measure': measure, **source}
+                'plugins': benchmark.plugins, 'network': network, 'measure': measure, **source}
 
     jobs = [job(f'references/{target}_original.json', digest, {'kind': 'original'},
                 base['path'].get('param_key_g'), checkpoint=original)]
@@ -191,7 +192,7 @@ def jobs_of(benchmark: Benchmark, target: str) -> list[dict]:
             run_key = cache_key('run', digest, learned_from[label], opt)
             cell = f'{target}_{label}_seed{seed}'
             run = {'option_file': str(benchmark.out / 'options' / f'{cell}.yml'),
-                   'options': {'plugin': PLUGIN, 'name': f'benchmark_{cell}_{run_key[:8]}', **opt}}
+                   'options': {'plugin': benchmark.plugins, 'name': f'benchmark_{cell}_{run_key[:8]}', **opt}}
             jobs.append(job(f'cells/{cell}.json', run_key, {'kind': 'method', 'name': label, 'seed': seed}, run=run))
     return jobs
 

@@ -21,6 +21,7 @@ from basicsr_unlearn.engine.networks import load_network
 from basicsr_unlearn.errors import CheckpointError
 from basicsr_unlearn.files import write_json
 from basicsr_unlearn.metrics.evaluation import evaluate, evenly
+from basicsr_unlearn.options.loader import import_plugins
 from basicsr_unlearn.options.option_text import option_text
 from basicsr_unlearn.proof.attackers.relearning import relearn
 from basicsr_unlearn.proof.run_cost import RUN_FILE, run_cost
@@ -37,13 +38,15 @@ def run_job(job: Mapping) -> int:
     """Measure one network and write its record.
 
     Args:
-        job: `out`, the file to write; `record`, what else it shall hold; `network`, options with network_g and path;
+        job: `out`, the file to write; `record`, what else it shall hold; `plugins`, the packages that register its
+            components; `network`, options with network_g and path;
             `checkpoint`, of a network that is there, or `run`, of one that is to be made (see `unlearn`); `measure`,
             see `measurements`.
 
     Returns:
         0, or the exit code of the training.
     """
+    import_plugins(job['plugins'], 'the benchmark')
     run = None
     if 'run' in job:
         run = unlearn(**job['run'])
