@@ -223,6 +223,8 @@ def _cost(result: Mapping, audit: Mapping) -> list[Block]:
     retraining, share = result['retraining'] or {}, result['share'] or {}
     rows = [[label, thousands(result[key]), thousands(retraining.get(key)), percent(share.get(key))]
             for label, key in (('steps', 'steps'), ('patches seen', 'samples'))]
+    rows += [[f'{kind.replace("_", " ")} passes, samples', thousands(passes), ABSENT, ABSENT]
+             for kind, passes in (result.get('passes') or {}).items()]
     rows.append(['seconds', number(result['seconds'], 0), ABSENT, ABSENT])
     rows.append(['peak memory, MB', number(result['memory_mb'], 0), ABSENT, ABSENT])
     return [*([f'As {result["log"]} says.'] if result['log'] else []),

@@ -19,7 +19,7 @@ from basicsr_unlearn.report.pages import page
 from basicsr_unlearn.report.tables import ABSENT, cut, number, plain_lines
 
 WIDEST_SUMMARY = 100  # characters, where the terminal has so many
-SHOWN_SETS, SHOWN_LINES, SHOWN_WARNINGS = 6, 4, 2  # lines by level: to fit a screen
+SHOWN_SETS, SHOWN_BLAMED, SHOWN_WARNINGS = 6, 3, 2  # to fit a screen
 
 
 def audit_markdown(audit: Mapping) -> str:
@@ -99,23 +99,16 @@ def _change(audit: Mapping, name: str) -> str:
 
 
 def _level_lines(verdict: Mapping, across: int) -> list[str]:
-    """Each level with its state and, where it was not passed, the checks that are to blame."""
-    heads = [(f'level {level}', judged['state'])
-             for level, judged in verdict['levels'].items()]
-    left = [f'  {line}' for line in plain_lines(heads, left=2)]
-    indent = max(map(len, left), default=0) + 2
+    """Each level with its state and, where it was not passed, the checks that are to blame and no earlier level named.
+    """
     lines, told = [], set()
-    for start, judged in zip(left, verdict['levels'].values()):
-        notes = blamed(judged)
-        shown = [line.replace(NO_BREAK, ' ') for note in notes if note not in told
-                 for line in textwrap.wrap(note, across - indent, subsequent_indent='  ')]
-        if len(shown) > SHOWN_LINES:
-            shown[SHOWN_LINES - 1:] = ['and more, see audit.md']
-        if notes and not shown:
-            shown = ['for the same reason']
-        told.update(notes)
-        lines += [f'{("" if place else start).ljust(indent)}{line}'.rstrip()
-                  for place, line in enumerate(shown or [''])]
+    for name, level in verdict['levels'].items():
+        lines.append(f'  level {name:<8} {level["state"]}')
+        new = [words for words in blamed(level) if words not in told]
+        told.update(new)
+        for words in new[:SHOWN_BLAMED]:
+            lines += [line.replace(NO_BREAK, ' ') for line in textwrap.wrap(words, across, initial_indent=' ' * 4,
+                                                                            subsequent_indent=' ' * 6)]
     return lines
 
 
