@@ -1,6 +1,7 @@
 """The first page as one picture, drawn without a browser: for a README, a talk or a thread."""
 import base64
 import io
+import os
 from collections.abc import Callable, Sequence
 from math import dist
 from pathlib import Path
@@ -55,6 +56,9 @@ def check_still(path: str | Path) -> Path:
     path = Path(path)
     if path.suffix not in SUFFIXES:
         raise OptionError(f'--picture {path} is no file of a picture: name one that ends in {", ".join(SUFFIXES)}.')
+    there = next(folder for folder in path.absolute().parents if folder.exists())
+    if path.is_dir() or not there.is_dir() or not os.access(there, os.W_OK):
+        raise OptionError(f'--picture {path} cannot be written there: name a file in a folder of yours.')
     return path
 
 

@@ -29,6 +29,12 @@ def test_the_picture_is_small_and_grows_with_its_sets(tmp_path, suffix):
     assert path.stat().st_size < 300_000
 
 
-def test_another_kind_of_file_is_one_sentence():
+def test_what_cannot_be_written_is_one_sentence(tmp_path):
     with pytest.raises(OptionError, match='mine.gif .* .png, .jpg, .webp'):
         check_still('mine.gif')
+    (tmp_path / 'file').touch()
+    (tmp_path / 'a.png').mkdir()
+    for path in (tmp_path / 'file' / 'mine.png', tmp_path / 'a.png'):
+        with pytest.raises(OptionError, match=f'{path} cannot be written'):
+            check_still(path)
+    assert check_still(tmp_path / 'new' / 'mine.png')
