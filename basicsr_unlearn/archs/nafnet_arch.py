@@ -2,10 +2,14 @@
 
 Parameter names and order are those of the authors' released checkpoints, so that these load.
 """
+from collections.abc import Sequence
+
 import torch
 from basicsr.utils.registry import ARCH_REGISTRY
 from torch import nn
 from torch.nn import functional as F
+
+from basicsr_unlearn.core.hints import Count
 
 
 class LayerNorm2d(nn.Module):
@@ -106,9 +110,9 @@ class NAFNet(nn.Module):
                  img_channel: int = 3,
                  width: int = 16,
                  middle_blk_num: int = 1,
-                 enc_blk_nums: tuple = (1, 1, 1, 28),
-                 dec_blk_nums: tuple = (1, 1, 1, 1),
-                 pool_size: int | None = None):
+                 enc_blk_nums: Sequence[int] = (1, 1, 1, 28),
+                 dec_blk_nums: Sequence[int] = (1, 1, 1, 1),
+                 pool_size: Count | None = None):
         super().__init__()
         if len(enc_blk_nums) != len(dec_blk_nums):
             raise ValueError(f'NAFNet needs as many decoder levels as encoder levels, not {len(dec_blk_nums)} '

@@ -3,19 +3,19 @@ import difflib
 import inspect
 import re
 
-from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, LOSS_REGISTRY, METRIC_REGISTRY, MODEL_REGISTRY
+import yaml
+from pydantic.fields import FieldInfo
 
-import basicsr_unlearn.plugin  # noqa: F401  registers the components
-from basicsr_unlearn.core.parts import ANCHORS, EDITS, MASKS
+from basicsr_unlearn.data import degradations
 from basicsr_unlearn.engine.entry import Parser, guarded
 from basicsr_unlearn.errors import OptionError
 from basicsr_unlearn.methods.presets import FOLDER, MEANT, PARTS, method_names
+from basicsr_unlearn.options.components import KINDS, Slot, entries
 from basicsr_unlearn.options.option_file import check_options, load_option_file
 from basicsr_unlearn.options.option_text import option_text
 from basicsr_unlearn.options.overrides import method_entries, read_options
 from basicsr_unlearn.options.schema import schema_line, schema_text
-
-REGISTRIES = (LOSS_REGISTRY, DATASET_REGISTRY, ARCH_REGISTRY, METRIC_REGISTRY, MODEL_REGISTRY)
+from basicsr_unlearn.options.values import hint_of, words
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -74,21 +74,29 @@ def component_text(name: str) -> str:
     Raises:
         OptionError: there is no such component; with the nearest name.
     """
-    known = {**ANCHORS, **MASKS, **EDITS, **{key: entry for registry in REGISTRIES for key, entry in registry}}
-    if name not in known:
+    kind = next((kind for kind in KINDS if name in entries(kind)), None)
+    if kind is None:
         if name.endswith(('.yml', '.yaml')):
             raise OptionError(f'{name} is no component: write -opt {name} for an option file.')
+        known = [entry for kind in KINDS for entry in entries(kind)]
         near = difflib.get_close_matches(name, [*known, *method_names()], 1)
         meant = MEANT.get(name) or (near[0] if near else None)
         raise OptionError(f"There is no method or component '{name}': " + (
             f'did you mean {meant}?' if meant else 'basicsr-unlearn methods lists the methods.'))
-    component = known[name]
-    parameters = [parameter for parameter in inspect.signature(component).parameters.values()
-                  if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)]
-    defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
-    required = [f'{p.name}:  # must be given\n' for p in parameters if p.default is p.empty]
-    text = inspect.getdoc(component) or 'It has no documentation.'
-    function = re.match(r'Module form of `(\w+)`', text)  # which has the arguments
+    lines = [f'{_line(key, field):<28}  # {words(hint_of(field))}\n'
+             for key, field in Slot(kind).section(name).model_fields.items() if key != 'type']
+    component = entries(kind)[name]
+    string = inspect.getdoc(component if callable(component) else getattr(degradations, name)) or (
+        'It has no documentation.')
+    function = re.match(r'Module form of `(\w+)`', string)  # which has the arguments
     if function:
-        text += '\n\n' + inspect.getdoc(getattr(inspect.getmodule(component), function[1]))
-    return f'type: {name}\n{"".join(required)}{option_text(defaults)}\n{text}\n'
+        string += '\n\n' + inspect.getdoc(getattr(inspect.getmodule(component), function[1]))
+    return f'type: {name}\n{"".join(lines)}\n{string}\n'
+
+
+def _line(name: str, field: FieldInfo) -> str:
+    """An option with its default; empty where it must be given, or where no option file can say the default."""
+    try:
+        return f'{name}:' if field.is_required() else option_text({name: field.default}).rstrip('\n')
+    except yaml.representer.RepresenterError:
+        return f'{name}:'

@@ -65,7 +65,11 @@ class OfRetain(Section):
 
 
 class OfRate(Section):
-    lr: NotNegative | Literal['auto'] = option('the rate; auto: fitted to the network by forget_step')
+    lr: NotNegative | Literal['auto'] = needed('the rate; auto: fitted to the network by forget_step')
+
+
+class OfBasicSRsRate(Section):
+    lr: NotNegative = needed('the rate')
 
 
 class OfMetric(Section):

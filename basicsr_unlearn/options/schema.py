@@ -15,7 +15,7 @@ from basicsr_unlearn.options.components import Slot
 from basicsr_unlearn.options.sections import TRAIN, OtherTrain, Run
 from basicsr_unlearn.options.values import Section
 
-# a preset may say the type, and beside `method` a block need not repeat it
+# beside `method`, a block need not repeat what the preset says
 FILLED_BY_METHOD = ('loss', 'edit', 'mask', 'anchor', 'optimizer')
 
 
@@ -102,12 +102,15 @@ class _Maker:
         if name not in self.definitions:
             self.definitions[name] = {}
             names = sorted(slot.components())
+            cases = []
+            for component in names:
+                label = ' '.join(filter(None, (component, slot.extra and slot.extra.__name__)))
+                cases.append(_case('type', component, self.reference(label, slot.section(component))))
+                if slot.kind in FILLED_BY_METHOD:
+                    self.definitions[label].pop('required', None)
             self.definitions[name] = {
-                'type': 'object', 'properties': {'type': {'enum': names}},
-                **({} if slot.kind in FILLED_BY_METHOD else {'required': ['type']}),
-                'allOf': [_case('type', component, self.reference(
-                    ' '.join(filter(None, (component, slot.extra and slot.extra.__name__))), slot.section(component)))
-                    for component in names]}
+                'type': 'object', 'properties': {'type': {'enum': names}}, 'allOf': cases,
+                **({} if slot.kind in FILLED_BY_METHOD else {'required': ['type']})}
         return {'$ref': f'#/$defs/{name.replace(" ", "%20")}'}
 
 

@@ -2,7 +2,9 @@
 from typing import Any, ClassVar, Literal
 
 from basicsr_unlearn.core.hints import Count, NotNegative, Positive, Seed, Share
-from basicsr_unlearn.options.components import OfMetric, OfRate, OfRetain, loss, one, some
+from basicsr_unlearn.core.rate import DEFAULT_FORGET_STEP
+from basicsr_unlearn.core.tiling import DEFAULT_OVERLAP
+from basicsr_unlearn.options.components import OfBasicSRsRate, OfMetric, OfRate, OfRetain, loss, one, some
 from basicsr_unlearn.options.values import (
     Decay,
     Fraction,
@@ -79,7 +81,7 @@ class UnlearnTrain(OtherTrain):
     model_config = Section.model_config
     method: Text = option('a preset, which stands for some of the options below; they override it')
     optim_g: one('optimizer', OfRate) = needed('the optimizer')
-    forget_step: Fraction = option('with lr: auto, share of the way to the untouched input that a step goes')
+    forget_step: Fraction = option('with lr: auto, share of the way to the input that a step goes', DEFAULT_FORGET_STEP)
     forget_opt: loss('forget') | None = option('the loss on the forget stream')
     retain_opt: loss('retain', OfRetain) | None = option('the loss on the retain stream')
     adversarial_opt: loss('adversarial') | None = option('the loss on inputs moved to where it is worst')
@@ -96,14 +98,14 @@ class UnlearnTrain(OtherTrain):
     grad_clip: Positive | None = option('largest norm of the gradient; ~: any')
     amp: Literal['bf16'] | None = option('precision of the passes')
     channels_last: bool = option('memory format', False)
-    conflict_freq: FromZero = option('log the cosine of the gradients every so many steps; 0: never')
-    over_forget_margin: NotNegative = option('warn when so many dB below the reference')
+    conflict_freq: FromZero = option('log the cosine of the gradients every so many steps; 0: never', 0)
+    over_forget_margin: NotNegative = option('warn when so many dB below the reference', 1.0)
 
 
 class SRTrain(OtherTrain):
     """How BasicSR trains a network."""
     model_config = Section.model_config
-    optim_g: one("optimizer of BasicSR's") = needed('the optimizer')
+    optim_g: one("optimizer of BasicSR's", OfBasicSRsRate) = needed('the optimizer')
     pixel_opt: loss('pixel') | None = option('the loss')
     perceptual_opt: loss('perceptual') | None = option('a loss beside it')
 
@@ -111,7 +113,7 @@ class SRTrain(OtherTrain):
 class AirNetTrain(OtherTrain):
     """How AirNet is trained."""
     model_config = Section.model_config
-    optim_g: one("optimizer of BasicSR's") = needed('the optimizer')
+    optim_g: one("optimizer of BasicSR's", OfBasicSRsRate) = needed('the optimizer')
     pixel_opt: loss('pixel') = needed('the loss of the restoration')
     contrast_opt: loss('contrast') = needed('the loss of the encoder')
     encoder_iter: FromZero = needed('steps in which the encoder learns alone')
@@ -129,9 +131,9 @@ class Val(Section):
     save_img: bool = needed('keep the images')
     suffix: Name | None = option('of their names; must be there in a test that saves images')
     pbar: bool = option('show a progress bar')
-    strips: FromZero = option('images per data set in the before/after strips')
+    strips: FromZero = option('images per data set in the before/after strips', 2)
     tile: Count | None = option('side of the parts in pixels in which images are restored; ~: whole images')
-    tile_overlap: FromZero = option('of neighbouring parts, in pixels')
+    tile_overlap: FromZero = option('of neighbouring parts, in pixels', DEFAULT_OVERLAP)
     metrics: dict[str, one('metric', OfMetric)] | None = option('by the name under which each is shown')
 
 

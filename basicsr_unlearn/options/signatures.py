@@ -144,4 +144,6 @@ def _arguments(string: str) -> list[str]:
 
 
 def _first_sentence(string: str) -> str:
-    return re.split(r'(?<=[\w)\]])[.;](?=\s|$)', string.strip(), maxsplit=1)[0]
+    default = re.search(r'(?<=\. )Default: [^.]*(\.\d[^.]*)?', string)
+    first = re.split(r'(?<=[\w)\]])[.;](?=\s|$)', string.strip(), maxsplit=1)[0]
+    return f'{first}. {default[0]}' if default else first

@@ -107,6 +107,8 @@ def words(hint: Any) -> str:
         return ' or '.join(dict.fromkeys(map(words, arguments)))
     if origin is list:
         entry = words(arguments[0])
+        if entry == 'a block of options':
+            return 'a list of blocks'
         is_plain = entry.startswith('a ') and ' or ' not in entry
         noun, _, rest = entry.removeprefix('a whole ').removeprefix('a ').partition(' ')
         whole = 'whole ' if entry.startswith('a whole ') else ''
