@@ -14,7 +14,7 @@ import yaml
 from basicsr_unlearn.archs.nafnet_arch import NAFNet
 from basicsr_unlearn.cli import benchmark
 from basicsr_unlearn.cli import commands as cli
-from basicsr_unlearn.core.judgement import Yardstick
+from basicsr_unlearn.core.yardstick import Yardstick
 from basicsr_unlearn.engine.entry import guarded
 from basicsr_unlearn.proof.benchmark import cell as benchmark_cell
 from basicsr_unlearn.proof.benchmark.benchmark_plan import (

@@ -13,11 +13,9 @@ photographs, so that several versions of one count once. Columns of scores: `ide
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-SKILL_MARGIN = 1.0  # dB; our choice: a tenth of what the shipped networks gain, several times what seeds differ by
-FORGET_TOLERANCE = 0.3  # dB, as the next two; our choice: wide, since training judges on a handful of images
-RETAIN_TOLERANCE = 0.15
-SLIGHT_LOSS = 0.5
-SHARE_TOLERANCE = 0.05  # of the way from the original to the reference, in place of FORGET_TOLERANCE where not in dB
+from basicsr_unlearn.core.yardstick import PSNR, SHARE_TOLERANCE, Yardstick, yardstick_of  # noqa: F401
+
+RETAIN_TOLERANCE, SLIGHT_LOSS = 0.15, 0.5  # dB; our choice: wide, since training judges on a handful of images
 SLEEPING_LEAD = 0.5  # dB ahead of the retrained network when learned again, from where the skill is said to sleep
 
 CANNOT_JUDGE, NOT_FORGOTTEN, PARTLY_FORGOTTEN, FORGOTTEN, OVER_FORGOTTEN = FORGET_STATES = (
@@ -25,66 +23,22 @@ CANNOT_JUDGE, NOT_FORGOTTEN, PARTLY_FORGOTTEN, FORGOTTEN, OVER_FORGOTTEN = FORGE
 KEPT, SLIGHTLY_WORSE, DAMAGED = KEEP_STATES = ('kept', 'slightly worse', 'damaged')
 
 
-@dataclass(frozen=True)
-class Yardstick:
-    """The metric that forgetting is judged by.
-
-    Args:
-        name: of the metric, as people read it.
-        unit: 'dB' or ''.
-        higher: whether higher values are better restorations.
-        margin: by how much the original has to beat the untouched input for there to be a skill, and how far a
-            retrained network has to fall short of the original to be a reference. In the metric's unit; None takes
-            SKILL_MARGIN for a metric in dB, and 0 for others, whose scale is not known here.
-    """
-    name: str = 'PSNR'
-    unit: str = 'dB'
-    higher: bool = True
-    margin: float | None = None
-
-    @property
-    def skill_margin(self) -> float:
-        return self.margin if self.margin is not None else SKILL_MARGIN if self.unit == 'dB' else 0.0
-
-    def gain(self, score: float, over: float) -> float:
-        """How much better `score` is than `over`: positive is a better restoration, whatever the metric."""
-        return score - over if self.higher else over - score
-
-    def tolerance(self, original: float, reference: float) -> float:
-        """How far from the reference still counts as forgotten."""
-        return FORGET_TOLERANCE if self.unit == 'dB' else SHARE_TOLERANCE * abs(original - reference)
-
-    def shown(self, value: float) -> str:
-        """The value with its unit, to 2 digits in dB, else to 4."""
-        return f'{value:.2f} dB' if self.unit == 'dB' else f'{value:.4f}'
-
-
-PSNR = Yardstick()
-LOWER_IS_BETTER = ('lpips', 'dists', 'niqe', 'fid')  # of pyiqa's and BasicSR's metrics
-
-
-def yardstick_of(name: str, options: Mapping, margin: float | None = None) -> Yardstick:
-    """The yardstick that a metric is.
-
-    Args:
-        name: of the metric in the option file.
-        options: its block there: `type`, and `better` or `metric`, which say whether higher values are better.
-        margin: see `Yardstick`; None for its default.
-    """
-    kind = options['type'].removeprefix('calculate_')
-    default = 'lower' if str(options.get('metric', kind)).lower() in (*LOWER_IS_BETTER, 'psnr_to_input') else 'higher'
-    return Yardstick('PSNR' if kind == 'psnr' else name.upper() if name == kind else name,
-                     'dB' if 'psnr' in kind else '', (options.get('better') or default) == 'higher', margin)
-
-
 def has_skill(original: float, identity: float, yardstick: Yardstick = PSNR) -> bool:
-    """Whether the original restores the forget set: otherwise there is nothing to forget by this metric."""
+    """Whether the original restores the forget set: otherwise there is nothing to forget by this metric.
+
+    >>> has_skill(20.0, identity=11.0), has_skill(11.5, identity=11.0)
+    (True, False)
+    """
     gain = yardstick.gain(original, identity)
     return gain >= yardstick.skill_margin and gain > 0
 
 
 def is_reference(retrained: float, original: float, yardstick: Yardstick = PSNR) -> bool:
-    """Whether a network can be one that was trained without the forget set: it falls short of the original on it."""
+    """Whether a network can be one that was trained without the forget set: it falls short of the original on it.
+
+    >>> is_reference(11.2, original=20.0), is_reference(19.8, original=20.0)
+    (True, False)
+    """
     short = yardstick.gain(original, retrained)
     return short >= yardstick.skill_margin and short > 0
 
@@ -101,7 +55,11 @@ def false_references(scores: Mapping[str, float], yardstick: Yardstick = PSNR) -
 
 
 def references(scores: Mapping[str, float], yardstick: Yardstick = PSNR) -> list[str]:
-    """The columns that forgetting is held against: the retrained networks that can be, else the identity baseline."""
+    """The columns that forgetting is held against: the retrained networks that can be, else the identity baseline.
+
+    >>> references({'identity': 11.0, 'original': 20.0, 'retrained 1': 11.2, 'retrained 2': 19.9})
+    ['retrained 1']
+    """
     wrong = false_references(scores, yardstick)
     return [column for column in retrained_columns(scores) if column not in wrong] or ['identity']
 
@@ -115,18 +73,29 @@ def forget_gap(scores: Mapping[str, float], yardstick: Yardstick = PSNR) -> floa
     """How far the unlearned network lies outside the range of its references, positive where skill is left.
 
     In the metric's unit. Without a retrained network that can be a reference, the identity baseline is the range.
+
+    >>> forget_gap({'identity': 11.0, 'original': 20.0, 'unlearned': 12.5, 'retrained': 11.5})
+    1.0
     """
     return gap_to(scores['unlearned'], [scores[column] for column in references(scores, yardstick)], yardstick)
 
 
 def gap_to(value: float, references: Sequence[float], yardstick: Yardstick = PSNR) -> float:
-    """How far a score lies outside the range of these, positive where skill is left."""
+    """How far a score lies outside the range of these, positive where skill is left.
+
+    >>> gap_to(11.5, [10.0, 11.0]), gap_to(10.5, [10.0, 11.0]), gap_to(9.0, [10.0, 11.0])
+    (0.5, 0.0, -1.0)
+    """
     gap = outside(value, min(references), max(references))
     return gap if yardstick.higher else -gap
 
 
 def retain_loss(scores: Mapping[str, float], yardstick: Yardstick = PSNR) -> float:
-    """What the unlearned network has lost against the original; negative if it has gained. In the metric's unit."""
+    """What the unlearned network has lost against the original; negative if it has gained. In the metric's unit.
+
+    >>> retain_loss({'original': 29.0, 'unlearned': 28.5})
+    0.5
+    """
     return yardstick.gain(scores['original'], scores['unlearned'])
 
 
@@ -140,6 +109,9 @@ def best_curve(curves: Sequence[Mapping[int, float]], yardstick: Yardstick = PSN
 
     Raises:
         ValueError: there is none, or they were measured at different steps.
+
+    >>> best_curve([{0: 11.0, 10: 14.0}, {0: 10.0, 10: 15.0}])
+    {0: 11.0, 10: 15.0}
     """
     if not curves:
         raise ValueError('There is no curve of a retrained network to compare with.')
@@ -159,6 +131,9 @@ def leads(curve: Mapping[int, float], best: Mapping[int, float], yardstick: Yard
 
     Raises:
         ValueError: the steps differ.
+
+    >>> leads({0: 11.0, 10: 16.0}, {0: 11.5, 10: 14.0})
+    {0: -0.5, 10: 2.0}
     """
     check_equal_steps(curve, best)
     return {step: yardstick.gain(score, best[step]) for step, score in curve.items()}
@@ -170,7 +145,11 @@ def largest_lead(lead: Mapping[int, float]) -> float:
 
 
 def relearn_gap(lead: Mapping[int, float]) -> float:
-    """The largest lead, 0 where the network is nowhere ahead."""
+    """The largest lead, 0 where the network is nowhere ahead.
+
+    >>> relearn_gap(leads({0: 11.0, 10: 16.0, 25: 18.0}, {0: 11.0, 10: 14.0, 25: 17.0}))
+    2.0
+    """
     return max(0.0, largest_lead(lead))
 
 
@@ -217,6 +196,9 @@ def judge_forgetting(name: str, scores: Mapping[str, float], yardstick: Yardstic
         yardstick: the metric they are of.
         tolerance: how far above the references still counts as forgotten; None for the yardstick's.
         margin: how far below them is over-forgotten; None for the tolerance.
+
+    >>> judge_forgetting('haze', {'identity': 11.0, 'original': 20.0, 'unlearned': 11.25, 'retrained': 11.0}).state
+    'forgotten'
     """
     shown = yardstick.shown
     moved = f'{name} went from {shown(scores["original"])} to {shown(scores["unlearned"])}'
@@ -247,6 +229,9 @@ def judge_forgetting(name: str, scores: Mapping[str, float], yardstick: Yardstic
 def judge_keeping(scores: Mapping[str, float], yardstick: Yardstick = PSNR) -> str:
     """One of KEEP_STATES for a retain set, by limits in dB. Of a metric without a unit, the gain lost of the original's
     over the untouched input: up to 5 % is kept, up to 15 % slightly worse (our choice).
+
+    >>> judge_keeping({'identity': 19.0, 'original': 29.0, 'unlearned': 28.75})
+    'slightly worse'
     """
     loss = retain_loss(scores, yardstick)
     if yardstick.unit == 'dB':

@@ -7,12 +7,11 @@ from basicsr_unlearn.core.judgement import (
     FORGOTTEN,
     NOT_FORGOTTEN,
     OVER_FORGOTTEN,
-    PSNR,
-    Yardstick,
     forget_gap,
     has_skill,
     judge_forgetting,
 )
+from basicsr_unlearn.core.yardstick import PSNR, Yardstick
 
 ENDED_RATE = 0.1  # of the rate at its highest, below which a schedule has ended the run early; our choice
 STILL_FALLING = 0.1  # of the gap that is left, closed since the validation before; our choice

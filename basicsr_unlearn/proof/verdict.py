@@ -13,14 +13,13 @@ from basicsr_unlearn.core.judgement import (
     NOT_FORGOTTEN,
     OVER_FORGOTTEN,
     PARTLY_FORGOTTEN,
-    PSNR,
     SLEEPING_LEAD,
     Forgetting,
-    Yardstick,
     judge_forgetting,
     judge_keeping,
     retain_loss,
 )
+from basicsr_unlearn.core.yardstick import PSNR, Yardstick
 from basicsr_unlearn.proof.words import capital, enumerated
 
 NOT_SHOWN = 'not shown'

@@ -1,7 +1,7 @@
 """What a page shows of an audit: what decides on the first page, every measurement folded below."""
 from collections.abc import Mapping, Sequence
 
-from basicsr_unlearn.core.judgement import Yardstick
+from basicsr_unlearn.core.yardstick import Yardstick
 from basicsr_unlearn.metrics.evaluation import Strip
 from basicsr_unlearn.report.audit_charts import membership_card, recovery_figures, relearning_card, scores_figures
 from basicsr_unlearn.report.audit_checks import blamed, checks_section

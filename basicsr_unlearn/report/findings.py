@@ -2,7 +2,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from basicsr_unlearn.core.judgement import Yardstick
+from basicsr_unlearn.core.yardstick import Yardstick
 from basicsr_unlearn.report.charts import ticks
 from basicsr_unlearn.report.drawing import Drawing
 from basicsr_unlearn.report.pictures import Picture, StripFigure, in_order, kind

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from basicsr_unlearn.core.judgement import Yardstick
+from basicsr_unlearn.core.yardstick import Yardstick
 from basicsr_unlearn.metrics.evaluation import Strip
 
 MAX_SIDE = 640  # pixels of an embedded picture; enough for a column on a dense screen

@@ -3,15 +3,8 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from basicsr_unlearn.core.judgement import (
-    FORGET_TOLERANCE,
-    RETAIN_TOLERANCE,
-    Yardstick,
-    forget_gap,
-    has_skill,
-    references,
-    retain_loss,
-)
+from basicsr_unlearn.core.judgement import RETAIN_TOLERANCE, forget_gap, has_skill, references, retain_loss
+from basicsr_unlearn.core.yardstick import FORGET_TOLERANCE, Yardstick
 from basicsr_unlearn.metrics.evaluation import Strip
 from basicsr_unlearn.proof.run_record import yardstick_of_record
 from basicsr_unlearn.report.charts import Line, line_chart

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import NamedTuple
 
-from basicsr_unlearn.core.judgement import Yardstick, forget_gap, has_skill, retain_loss
+from basicsr_unlearn.core.judgement import forget_gap, has_skill, retain_loss
+from basicsr_unlearn.core.yardstick import Yardstick
 
 ABSENT = '-'
 GAP = 2  # between columns on the terminal, in characters

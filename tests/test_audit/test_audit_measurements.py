@@ -5,7 +5,7 @@ import pytest
 from audit_stub import option_file
 
 from basicsr_unlearn.cli.audit import main
-from basicsr_unlearn.core.judgement import Yardstick
+from basicsr_unlearn.core.yardstick import Yardstick
 from basicsr_unlearn.proof.audit.learning_measurement import compared
 from basicsr_unlearn.proof.audit.measuring import by_photograph
 from basicsr_unlearn.proof.cache import file_digest

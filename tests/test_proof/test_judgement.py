@@ -2,7 +2,6 @@
 import pytest
 
 from basicsr_unlearn.core.judgement import (
-    Yardstick,
     best_curve,
     false_references,
     forget_gap,
@@ -17,6 +16,7 @@ from basicsr_unlearn.core.judgement import (
     relearn_gap,
     retain_loss,
 )
+from basicsr_unlearn.core.yardstick import Yardstick
 
 LPIPS = Yardstick('LPIPS', '', higher=False)
 

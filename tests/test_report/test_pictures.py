@@ -3,7 +3,7 @@ import base64
 import cv2
 import numpy as np
 
-from basicsr_unlearn.core.judgement import PSNR
+from basicsr_unlearn.core.yardstick import PSNR
 from basicsr_unlearn.metrics.evaluation import Strip
 from basicsr_unlearn.report.pictures import in_order, strip_figure, where_to_look
 

@@ -1,7 +1,7 @@
 """Numbers as people read them, and tables for Markdown and the terminal."""
 import pytest
 
-from basicsr_unlearn.core.judgement import PSNR, Yardstick
+from basicsr_unlearn.core.yardstick import PSNR, Yardstick
 from basicsr_unlearn.report.tables import Table, fold, number, percent, ranged, score_lines, score_tables
 
 

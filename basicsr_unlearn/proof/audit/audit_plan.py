@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from basicsr_unlearn.core.attacks import attack_settings
-from basicsr_unlearn.core.judgement import Yardstick, yardstick_of
 from basicsr_unlearn.core.tiling import DEFAULT_OVERLAP, check_tile
+from basicsr_unlearn.core.yardstick import Yardstick, yardstick_of
 from basicsr_unlearn.errors import OptionError
 from basicsr_unlearn.options.audit_sections import AuditFile
 from basicsr_unlearn.options.checks import check_section

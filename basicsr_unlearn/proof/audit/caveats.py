@@ -1,7 +1,7 @@
 """Sentences that limit what an audit shows."""
 from collections.abc import Mapping
 
-from basicsr_unlearn.core.judgement import Yardstick
+from basicsr_unlearn.core.yardstick import Yardstick
 from basicsr_unlearn.proof.audit.level_checks import result_of
 from basicsr_unlearn.proof.words import enumerated
 

@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from torch import nn
 
-from basicsr_unlearn.core.judgement import Yardstick, best_curve, largest_lead, leads, nothing_to_forget
+from basicsr_unlearn.core.judgement import best_curve, largest_lead, leads, nothing_to_forget
+from basicsr_unlearn.core.yardstick import Yardstick
 from basicsr_unlearn.errors import DataError, OptionError
 from basicsr_unlearn.proof.attackers.image_psnr import Pairs
 from basicsr_unlearn.proof.attackers.recovery import recover

@@ -1,7 +1,7 @@
 """The checks that a level is made of: what was measured, held against its limits."""
 from collections.abc import Mapping
 
-from basicsr_unlearn.core.judgement import Yardstick
+from basicsr_unlearn.core.yardstick import Yardstick
 
 PASSED, FAILED, NOT_MEASURED = 'passed', 'failed', 'not measured'
 STEPS_TOGETHER = 'all steps'

@@ -9,9 +9,9 @@ from basicsr_unlearn.core.judgement import (
     NOT_FORGOTTEN,
     OVER_FORGOTTEN,
     PARTLY_FORGOTTEN,
-    Yardstick,
     judge_forgetting,
 )
+from basicsr_unlearn.core.yardstick import Yardstick
 from basicsr_unlearn.proof.audit.audit_plan import LEVELS
 from basicsr_unlearn.proof.audit.caveats import warnings
 from basicsr_unlearn.proof.audit.level_checks import CHECKS, FAILED, NOT_MEASURED, PASSED, result_of

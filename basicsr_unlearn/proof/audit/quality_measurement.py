@@ -1,14 +1,8 @@
 """Scores, and what they say about forgetting and keeping."""
 import numpy as np
 
-from basicsr_unlearn.core.judgement import (
-    false_references,
-    gap_to,
-    has_skill,
-    is_over_forgotten,
-    nothing_to_forget,
-    yardstick_of,
-)
+from basicsr_unlearn.core.judgement import false_references, gap_to, has_skill, is_over_forgotten, nothing_to_forget
+from basicsr_unlearn.core.yardstick import yardstick_of
 from basicsr_unlearn.metrics.evaluation import IDENTITY
 from basicsr_unlearn.proof.attackers.statistics import bootstrap, kolmogorov_smirnov, paired_difference, spread
 from basicsr_unlearn.proof.audit.context import Context

@@ -10,7 +10,7 @@ from typing import Any
 
 from basicsr.utils.registry import DATASET_REGISTRY
 
-from basicsr_unlearn.core.judgement import Yardstick
+from basicsr_unlearn.core.yardstick import Yardstick
 from basicsr_unlearn.engine.networks import load_network
 from basicsr_unlearn.engine.preflight import preflight
 from basicsr_unlearn.errors import OptionError, UnlearnError

@@ -3,16 +3,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean, stdev
 
-from basicsr_unlearn.core.judgement import (
-    PSNR,
-    Yardstick,
-    gap_to,
-    is_reference,
-    leads,
-    nothing_to_forget,
-    relearn_gap,
-    retain_loss,
-)
+from basicsr_unlearn.core.judgement import gap_to, is_reference, leads, nothing_to_forget, relearn_gap, retain_loss
+from basicsr_unlearn.core.yardstick import PSNR, Yardstick
 from basicsr_unlearn.proof.words import enumerated
 
 SCORE = ('|forget gap| + mean over the other tasks of the loss (0 where a task has gained) + relearn gap, in dB; '
