@@ -25,14 +25,8 @@ from basicsr_unlearn.proof.benchmark.benchmark_plan import (
     run_options,
 )
 from basicsr_unlearn.proof.benchmark.cell import run_job
-from basicsr_unlearn.proof.benchmark.leaderboard import (
-    caption,
-    markdown,
-    overview,
-    overview_cells,
-    reference_of,
-    target_board,
-)
+from basicsr_unlearn.proof.benchmark.leaderboard import overview, reference_of, target_board
+from basicsr_unlearn.report.leaderboard_text import caption, markdown, overview_cells
 
 NETWORK = {'width': 4, 'enc_blk_nums': [1], 'middle_blk_num': 1, 'dec_blk_nums': [1]}
 PLUGIN = "plugin: !!python/name:basicsr_unlearn.plugin.__version__ ''\n"

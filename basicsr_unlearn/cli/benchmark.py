@@ -23,19 +23,10 @@ from basicsr_unlearn.proof.benchmark.benchmark_plan import (
     read_benchmark,
     retrained_records,
 )
-from basicsr_unlearn.proof.benchmark.leaderboard import (
-    OVERVIEW,
-    SCORE,
-    aligned,
-    markdown,
-    mean_psnr,
-    measured,
-    overview_cells,
-    target_board,
-    unjudged,
-)
+from basicsr_unlearn.proof.benchmark.leaderboard import mean_psnr, target_board, unjudged
 from basicsr_unlearn.proof.benchmark.records import finished, is_damaged, read_record
 from basicsr_unlearn.report.leaderboard_page import write_leaderboard
+from basicsr_unlearn.report.leaderboard_text import OVERVIEW, SCORE, aligned, markdown, measured, overview_cells
 from basicsr_unlearn.version import __version__
 
 BENCHMARK_HELP = """\

@@ -7,7 +7,7 @@ from pathlib import Path
 from basicsr_unlearn.engine.entry import Parser, guarded
 from basicsr_unlearn.errors import OptionError
 from basicsr_unlearn.files import write_json
-from basicsr_unlearn.proof.audit.schema import read_audit_file
+from basicsr_unlearn.proof.audit.audit_file import read_audit_file
 from basicsr_unlearn.report.audit_figures import Row, differences, key_figures
 from basicsr_unlearn.report.pages import write_page
 from basicsr_unlearn.report.tables import Table, side_by_side

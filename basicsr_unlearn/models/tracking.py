@@ -11,8 +11,7 @@ from basicsr.archs import build_network
 from basicsr.utils import get_root_logger, imwrite
 from tqdm import tqdm
 
-from basicsr_unlearn.core.judgement import false_references, has_skill, references
-from basicsr_unlearn.core.yardstick import PSNR, Yardstick, yardstick_of
+from basicsr_unlearn.core.judgement import PSNR, Yardstick, false_references, has_skill, references, yardstick_of
 from basicsr_unlearn.metrics.evaluation import Restored, in_tiles, restorations
 from basicsr_unlearn.models.reference_lines import draw_lines
 from basicsr_unlearn.models.strips import strip_of

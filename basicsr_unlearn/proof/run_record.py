@@ -8,9 +8,8 @@ from typing import Any
 
 from basicsr.utils.registry import DATASET_REGISTRY
 
-from basicsr_unlearn.core.judgement import CANNOT_JUDGE, FORGOTTEN, forget_gap
+from basicsr_unlearn.core.judgement import CANNOT_JUDGE, FORGOTTEN, Yardstick, forget_gap
 from basicsr_unlearn.core.memory import peak_memory
-from basicsr_unlearn.core.yardstick import Yardstick
 from basicsr_unlearn.methods.presets import method_of
 from basicsr_unlearn.models.unlearn_model import STREAMS, UnlearnModel
 from basicsr_unlearn.proof.cache import data_digest, file_digest

@@ -4,7 +4,9 @@ from math import asinh
 from pathlib import Path
 from statistics import mean
 
-from basicsr_unlearn.proof.benchmark.leaderboard import (
+from basicsr_unlearn.report.charts import signed
+from basicsr_unlearn.report.drawing import Drawing
+from basicsr_unlearn.report.leaderboard_text import (
     OVERVIEW,
     caption,
     cells_of,
@@ -13,8 +15,6 @@ from basicsr_unlearn.proof.benchmark.leaderboard import (
     overview_cells,
     ranked,
 )
-from basicsr_unlearn.report.charts import signed
-from basicsr_unlearn.report.drawing import Drawing
 from basicsr_unlearn.report.pages import write_page
 
 WIDTH, HEIGHT = 760, 460  # of the picture, in its own units

@@ -11,8 +11,9 @@ from pathlib import Path
 
 from basicsr_unlearn.cli import commands as cli
 from basicsr_unlearn.errors import DataError
-from basicsr_unlearn.proof.benchmark.leaderboard import markdown, target_board
+from basicsr_unlearn.proof.benchmark.leaderboard import target_board
 from basicsr_unlearn.proof.benchmark.records import given_record, is_damaged, read_record
+from basicsr_unlearn.report.leaderboard_text import markdown
 from tests.torture import Section
 from tests.torture.calling import is_sentence
 from tests.torture.mutated import mutations

@@ -10,10 +10,10 @@ from basicsr_unlearn.core.images import degraded_as_output
 from basicsr_unlearn.errors import DataError, OptionError
 from basicsr_unlearn.metrics.evaluation import IDENTITY, Strip, strip_from
 from basicsr_unlearn.metrics.image_scores import to_image
+from basicsr_unlearn.proof.audit.audit_file import SCHEMA
 from basicsr_unlearn.proof.audit.context import Context
 from basicsr_unlearn.proof.audit.levels import audit_verdict
 from basicsr_unlearn.proof.audit.measuring import MEASUREMENTS, Measurement, SkippedError, retrained_references
-from basicsr_unlearn.proof.audit.schema import SCHEMA
 from basicsr_unlearn.proof.cache import cache_key
 from basicsr_unlearn.proof.run_record import PACKAGES
 from basicsr_unlearn.version import __version__
