@@ -7,12 +7,12 @@ VOID = {'meta', 'img', 'br', 'input', 'link', 'hr'}
 
 
 class Page(HTMLParser):
-    """Tags with their attributes, the text, and that of it which is folded; fails on tags that do not match."""
+    """Tags with their attributes and the words: all, those folded, those above; fails on tags that do not match."""
 
     def __init__(self, path: Path):
         super().__init__()
         self.source = path.read_text(encoding='utf-8')
-        self.tags, self.words, self.folded, self.open = [], '', '', []
+        self.tags, self.words, self.folded, self.above, self.open = [], '', '', '', []
         self.feed(self.source)
         assert not self.open, self.open
 
@@ -32,6 +32,8 @@ class Page(HTMLParser):
             self.words += data
             if 'details' in self.open and self.open[-1] != 'summary':
                 self.folded += data
+            else:
+                self.above += data
 
     def all(self, tag: str) -> list[dict]:
         return [attributes for name, attributes in self.tags if name == tag]

@@ -8,6 +8,7 @@ from basicsr_unlearn.report.drawing import Drawing
 from basicsr_unlearn.report.pictures import Picture, StripFigure, in_order, kind
 from basicsr_unlearn.report.tables import Table
 
+MOST_STRIPS = 4  # data sets with a strip on the first page, two screens high; those of the others are folded
 ROLE_WORDS = {'forget': 'to forget', 'unseen': 'to forget, unseen images', 'retain': 'to keep'}
 MEANINGS = {'unlearned': 'unlearned: the network after', 'original': 'original: the network before',
             'retrained': 'retrained: trained from scratch without the forget set',

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from basicsr_unlearn.errors import OptionError
 from basicsr_unlearn.proof.words import capital
 from basicsr_unlearn.report.drawing import Point, Shape
-from basicsr_unlearn.report.findings import ROLE_WORDS, Card, Findings, Pictures, Place, Standing
+from basicsr_unlearn.report.findings import MOST_STRIPS, ROLE_WORDS, Card, Findings, Pictures, Place, Standing
 from basicsr_unlearn.report.pictures import Picture
 
 PAPER, INK, MUTED, RULE = '#fcfcfb', '#17191c', '#5f666e', '#d9dcdf'
@@ -149,7 +149,7 @@ def _draw(canvas: Canvas, found: Findings) -> float:
     for card in cards:
         below = _card(canvas, card, MARGIN + left + 30, below, inner - left - 30)
     y = max(y, below) + 8
-    for pictures in found.pictures:
+    for pictures in found.pictures[:MOST_STRIPS]:
         y = _strip(canvas, pictures, y + 8)
     return y
 

@@ -41,7 +41,6 @@ def test_the_page_stands_alone_and_is_small(tmp_path, retrained):
 def test_verdict_deciding_charts_and_a_strip_for_each_set_come_first(tmp_path):
     audit = example_audit()
     page = written(tmp_path, audit, {name: [strip(f'{name} {i}') for i in range(3)] for name in audit['datasets']})
-    above = page.words.replace(page.folded, '')
     order = ['Passed', audit['verdict']['headline'], 'Haze went from 20.98 to 11.02 dB', 'Outputs', 'Members',
              'Weights', 'Where every network stands', 'Does the skill come back?', 'of the best retrained',
              'Can its training images be told?', 'haze 1']
@@ -51,7 +50,14 @@ def test_verdict_deciding_charts_and_a_strip_for_each_set_come_first(tmp_path):
     for name in audit['datasets']:
         assert f'{name} 1' in page.words and f'{name} 0' in page.folded  # the median, and the best
     for shown in ('11.02', 'was 20.98', '0.07 dB better than retrained', '28.10', '0.02 dB lost'):
-        assert shown in above, shown
+        assert shown in page.above, shown
+
+
+def test_strips_of_further_sets_are_folded(tmp_path):
+    audit = example_audit()
+    audit['datasets'] |= {name: audit['datasets']['rain'] for name in ('snow', 'hail')}
+    page = written(tmp_path, audit, {name: [strip(f'{name} 0')] for name in audit['datasets']})
+    assert 'hail 0' in page.folded and 'hail 0' not in page.above
 
 
 def test_every_check_and_every_number_is_folded(tmp_path):
@@ -75,10 +81,9 @@ def test_failed_and_limits_are_said_on_the_first_page(tmp_path):
     audit['verdict'].update(passed=False, required='weights', outcome='over-forgotten')
     audit['quick'] = True
     page = written(tmp_path, audit)
-    above = page.words.replace(page.folded, '')
     for shown in ('Failed', 'the required level, weights', 'over-forgotten', 'There is no retrained network',
                   'quick: nothing of the weights', 'its own start'):
-        assert shown in above, shown
+        assert shown in page.above, shown
     assert 'What limits' not in written(tmp_path, example_audit()).words
 
 

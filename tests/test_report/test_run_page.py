@@ -51,13 +51,12 @@ def test_the_page_stands_alone_and_is_small(tmp_path):
 
 def test_numbers_and_sets_of_the_record_are_on_the_page_and_the_rest_is_folded(tmp_path):
     page = written(tmp_path, record(), {'haze': [strip()], 'rain': [strip()]})
-    above = page.words.replace(page.folded, '')
     order = ('Haze is forgotten.', 'Haze went down.', 'Where every', 'All scores')
     places = [page.words.index(shown) for shown in order]
     assert places == sorted(places)
     for shown in ('11.50', 'was 21.00', '0.50 dB worse than retrained', '27.75', '0.25 dB lost', '1 min 00 s',
                   'stop rule', 'haze', 'rain', '12.35 dB'):
-        assert shown in above, shown
+        assert shown in page.above, shown
     for shown in ('0.5100', 'experiments/net.pth', 'GradientAscentLoss, bound none', 'torch 2.15.0',
                   'name: unlearn_haze  # <& "quoted">', 'gap -0.50'.replace('-', '−'), 'lost 0.25'):
         assert shown in page.folded, shown
@@ -97,9 +96,8 @@ def test_what_learning_again_has_shown_stands_beside(tmp_path):
     curves = {'haze': {column: dict(zip((0, 25), scores)) for column, scores in ends.items()}}
     page = written(tmp_path, record(), cards=relearning_cards(curves, 8, 5e-4, 'dB', 'the cure'),
                    opened=[beside_section(record(), 'options/other.yml')])
-    above = page.words.replace(page.folded, '')
     for shown in ('2.00 dB ahead of retrained', 'unlearned 19.0', 'other 21.5', 'the cure', 'options/other.yml'):
-        assert shown in above, shown
+        assert shown in page.above, shown
 
 
 def test_a_page_may_lack_curves_strips_and_scores(tmp_path):
