@@ -5,10 +5,13 @@
 """
 import sys
 
-__all__ = ['__version__']
+__all__ = ['Unlearner', '__version__']
 
 
 def __getattr__(name: str):
+    if name == 'Unlearner':
+        from basicsr_unlearn.core.unlearner import Unlearner
+        return Unlearner
     if name == '__version__':
         if 'basicsr' in sys.modules:  # option files up to 0.2 have this name as their plugin tag
             import basicsr_unlearn.plugin  # noqa: F401

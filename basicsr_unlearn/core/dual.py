@@ -14,6 +14,11 @@ class DualWeight:
         step_size: change of the weight per iteration and dB beyond the budget; below the budget it falls as fast.
         start: first weight.
         maximum: largest weight.
+
+    >>> dual = DualWeight(retain_budget=0.1, step_size=0.5)
+    >>> dual.observe(0.3)
+    >>> round(dual.value, 3)
+    1.1
     """
 
     def __init__(self, retain_budget: float = 0.1, step_size: float = 0.5, start: float = 1.0, maximum: float = 100.0):

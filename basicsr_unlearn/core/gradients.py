@@ -4,6 +4,18 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
+from basicsr_unlearn.errors import TrainingError
+
+
+def require_finite(total: Tensor, norm: Tensor, iteration: int) -> None:
+    """Raise TrainingError unless a step's loss and the norm of its gradient are numbers.
+
+    >>> require_finite(torch.tensor(0.5), torch.tensor(2.0), iteration=1)
+    """
+    if not (torch.isfinite(norm) and torch.isfinite(total)):
+        raise TrainingError(f'Loss or gradient is not finite at iteration {iteration}, so nothing was changed by it '
+                            'and what was saved stays: lower the rate (optim_g.lr), set grad_clip, or bound the ascent.')
+
 
 def gradient_cosine(first: Tensor, second: Tensor, parameters: Iterable[Tensor]) -> Tensor:
     """Cosine between the gradients of two scalar losses, keeping the graph for the step that follows.
@@ -14,6 +26,10 @@ def gradient_cosine(first: Tensor, second: Tensor, parameters: Iterable[Tensor])
 
     Returns:
         Scalar in [-1, 1]: negative where the two goals conflict; 0 if either gradient vanishes.
+
+    >>> weight = torch.ones(2, requires_grad=True)
+    >>> gradient_cosine(weight.sum(), -weight.sum(), [weight])
+    tensor(-1.0000)
     """
     parameters = list(parameters)
     pair = [torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True) for loss in (first, second)]
@@ -45,6 +61,9 @@ def reconcile(forget: Sequence[Tensor], retain: Sequence[Tensor], project: bool 
 
     Returns:
         Their sum, by parameter.
+
+    >>> reconcile([torch.tensor([-1.0, 1.0])], [torch.tensor([2.0, 0.0])])
+    [tensor([2., 1.])]
     """
     dot = sum((f * r).sum() for f, r in zip(forget, retain))
     retain_square = sum(r.square().sum() for r in retain)

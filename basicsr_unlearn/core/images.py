@@ -11,6 +11,9 @@ def batch_psnr(output: Tensor, gt: Tensor) -> Tensor:
     """Mean over the batch of the PSNR in dB, both (b, c, h, w), the output clamped to [0, 1]. At most 100 dB.
 
     Of floating point values, as a training step has them; a score is of 8-bit images, see `metrics.evaluation`.
+
+    >>> round(float(batch_psnr(torch.zeros(1, 3, 8, 8), torch.full((1, 3, 8, 8), 0.1))), 3)
+    20.0
     """
     error = (output.float().clamp(0, 1) - gt.float()).square().mean(dim=(1, 2, 3))
     return -10 * error.clamp_min(1e-10).log10().mean()
@@ -25,6 +28,9 @@ def degraded_as_output(lq: Tensor, target: Tensor) -> Tensor:
 
     Returns:
         (b, c, h', w').
+
+    >>> degraded_as_output(torch.zeros(1, 3, 8, 8), torch.zeros(1, 3, 16, 16)).shape
+    torch.Size([1, 3, 16, 16])
     """
     if lq.shape[-2:] == target.shape[-2:]:
         return lq

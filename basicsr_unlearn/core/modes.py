@@ -42,3 +42,15 @@ def frozen_copy(net: nn.Module) -> nn.Module:
     False
     """
     return deepcopy(bare(net)).eval().requires_grad_(False)
+
+
+def learning_copy(net: nn.Module, like: nn.Module) -> nn.Module:
+    """A copy whose weights take gradients where those of another network of its architecture do.
+
+    >>> learning_copy(frozen_copy(nn.Conv2d(3, 3, 1)), nn.Conv2d(3, 3, 1)).weight.requires_grad
+    True
+    """
+    copy, asked = deepcopy(net), {name: p.requires_grad for name, p in like.named_parameters()}
+    for name, p in copy.named_parameters():
+        p.requires_grad_(asked[name])
+    return copy

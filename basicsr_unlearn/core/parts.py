@@ -1,4 +1,4 @@
-"""What edits, masks and anchors have in common: the tables they are found in, and what they may look at."""
+"""What losses, edits, masks and anchors have in common: the tables they are found in, and what parts may look at."""
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -7,20 +7,37 @@ import torch
 from torch import Tensor, nn
 
 from basicsr_unlearn.core.ascent import Criterion, sample_loss
+from basicsr_unlearn.core.sample import Batch, Runner, restore
 
-Batches = list[tuple[Tensor, Tensor]]  # (lq, gt), each (b, c, h, w) in [0, 1]
+ErrorOf = Callable[[nn.Module, Batch], Tensor]
 
+LOSSES: dict[str, type] = {}
 EDITS: dict[str, type] = {}
 MASKS: dict[str, type] = {}
 ANCHORS: dict[str, type] = {}
 
 
 def registered_in(table: dict[str, type]) -> Callable[[type], type]:
-    """Class decorator: enter the class in `table` under its name, by which option files call it."""
+    """Class decorator: enter the class in `table` under its name, by which option files call it.
+
+    >>> @registered_in(table := {})
+    ... class Mine: ...
+    >>> list(table)
+    ['Mine']
+    """
     def enter(cls: type) -> type:
         table[cls.__name__] = cls
         return cls
     return enter
+
+
+def restoration_error(net: nn.Module, batch: Batch, criterion: Criterion = 'l1') -> Tensor:
+    """How far a network is from the clean images of a batch, a scalar; see `sample_loss` for the criterion.
+
+    >>> restoration_error(nn.Identity(), {'lq': torch.zeros(1, 3, 8, 8), 'gt': torch.ones(1, 3, 8, 8)})
+    tensor(1.)
+    """
+    return sample_loss(net(batch['lq']), batch['gt'], criterion).mean()
 
 
 @dataclass
@@ -29,16 +46,21 @@ class Evidence:
 
     Args:
         teacher: a copy of the original network, in eval mode, whose weights take gradients; not to be changed.
-        forget, retain: batches of (lq, gt); empty where the run has no such stream.
+        forget, retain: lists of batches, for images {'lq': (b, c, h, w), 'gt': ...}; empty where there is no such
+            stream.
         untrained: makes a network of the same architecture with fresh weights, set by a seed; None for those that
             manual_seed sets.
         generator: source of random numbers, on the CPU.
+        error: error(net, batch) -> scalar, what the network was trained to make small.
+        run: how a network is used on a batch.
     """
     teacher: nn.Module
-    forget: Batches = field(default_factory=list)
-    retain: Batches = field(default_factory=list)
+    forget: list[Batch] = field(default_factory=list)
+    retain: list[Batch] = field(default_factory=list)
     untrained: Callable[[int | None], nn.Module] | None = None
     generator: torch.Generator = field(default_factory=torch.Generator)
+    error: ErrorOf = restoration_error
+    run: Runner = restore
 
 
 class Edit(ABC):
@@ -69,10 +91,13 @@ class Mask(ABC):
 class Anchor(nn.Module, ABC):
     """A term in the space of weights: `prepare` once, then the loss of the network as it is now.
 
-    `needs` names the streams of Evidence that `prepare` looks at. `loss_weight` scales the term.
+    `needs` names the streams of Evidence that `prepare` looks at, `keeps` the attributes that it sets, which are the
+    state. `needs_end` says whether the term depends on the length of the run. `loss_weight` scales the term.
     """
     needs: tuple[str, ...] = ()
-    progress = 0.0  # share of train.total_iter that is done; kept up to date by the model
+    keeps: tuple[str, ...] = ()
+    needs_end = False
+    progress = 0.0  # share of the run that is done; kept up to date by the unlearner
 
     @abstractmethod
     def prepare(self, evidence: Evidence) -> None:
@@ -82,21 +107,35 @@ class Anchor(nn.Module, ABC):
     def forward(self, net: nn.Module) -> Tensor:
         """The term for the bare network, a scalar."""
 
+    def get_extra_state(self) -> dict:
+        """What `prepare` kept, for a resume."""
+        return {name: getattr(self, name) for name in self.keeps if hasattr(self, name)}
+
+    def set_extra_state(self, state: dict) -> None:
+        for name, value in state.items():
+            setattr(self, name, value)
+
 
 def live_parameters(net: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
-    """Parameters by name that can learn: without frozen ones and those the architecture lists as `dead_parameters`."""
+    """Parameters by name that can learn: without frozen ones and those the architecture lists as `dead_parameters`.
+
+    >>> [name for name, _ in live_parameters(nn.Conv2d(3, 3, 1))]
+    ['weight', 'bias']
+    """
     dead = set(getattr(net, 'dead_parameters', ()))
     return ((name, p) for name, p in net.named_parameters() if p.requires_grad and name not in dead)
 
 
-def gradients(net: nn.Module, batch: tuple[Tensor, Tensor], criterion: Criterion = 'l1') -> dict[str, Tensor]:
-    """Gradient of the batch's mean restoration loss for each live parameter, zero where there is none.
+def gradients(net: nn.Module, batch: Batch, error: ErrorOf = restoration_error) -> dict[str, Tensor]:
+    """Gradient of the batch's error for each live parameter, zero where there is none.
 
     The network is used in the mode it is in; `.grad` stays as it is.
+
+    >>> batch = {'lq': torch.ones(1, 1, 2, 2), 'gt': torch.full((1, 1, 2, 2), 9.0)}
+    >>> gradients(nn.Conv2d(1, 1, 1), batch)['bias']
+    tensor([-1.])
     """
-    lq, gt = batch
     names, parameters = zip(*live_parameters(net))
     with torch.enable_grad():
-        loss = sample_loss(net(lq), gt, criterion).mean()
-        found = torch.autograd.grad(loss, parameters, allow_unused=True)
+        found = torch.autograd.grad(error(net, batch), parameters, allow_unused=True)
     return {name: torch.zeros_like(p) if g is None else g for name, p, g in zip(names, parameters, found)}

@@ -5,8 +5,7 @@ from copy import deepcopy
 import torch
 from torch import nn
 
-from basicsr_unlearn.core.ascent import sample_loss
-from basicsr_unlearn.core.checks import check_number
+from basicsr_unlearn.core.checks import check_number, check_whole
 from basicsr_unlearn.core.parts import Edit, Evidence
 
 
@@ -28,9 +27,12 @@ def train_proxy(evidence: Evidence, iters: int = 0, lr: float = 1e-3, seed: int 
 
     Raises:
         ValueError: an option out of range.
+
+    >>> train_proxy(Evidence(None, untrained=lambda seed: nn.Conv2d(3, 3, 1)))
+    Conv2d(3, 3, kernel_size=(1, 1), stride=(1, 1))
     """
     check_number('proxy_opt lr', lr, exclusive=True)
-    check_number('proxy_opt iters', iters)
+    check_whole('proxy_opt iters', iters)
     if edits:
         proxy = deepcopy(evidence.teacher)
         for edit in edits:
@@ -42,9 +44,8 @@ def train_proxy(evidence: Evidence, iters: int = 0, lr: float = 1e-3, seed: int 
     with torch.random.fork_rng():  # for networks with dropout
         torch.manual_seed(seed)
         for step in range(iters):
-            lq, gt = evidence.retain[step % len(evidence.retain)]
             optimizer.zero_grad()
-            sample_loss(proxy(lq), gt).mean().backward()
+            evidence.error(proxy, evidence.retain[step % len(evidence.retain)]).backward()
             optimizer.step()
     proxy.zero_grad()
     return proxy.eval()

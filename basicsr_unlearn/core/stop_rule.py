@@ -1,5 +1,9 @@
 """When it is forgotten enough, and how much the rest may lose."""
 from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+DEFAULT_TRAIN_WINDOW = 10  # steps, since the score of one batch is noisy; a validation is one observation
 
 
 class StopRule:
@@ -20,15 +24,43 @@ class StopRule:
         retain_budget: dB that the retain set may lose; None stops as soon as it is forgotten.
         window: how many of the latest observations are averaged; at least 1.
         min_iter: no stop before this iteration.
+        reference: 'identity', the score of the untouched input, a number in dB, or for a rule that looks at validations
+            'retrained'.
+        check: 'train' looks at each step's batch, before its update; 'val' at validations, which a run tells it of.
+        ease: how small a share of the rate the steps may come down to, as the way left shrinks; 1 keeps the rate. A
+            rule that averages several steps is met late where each goes far.
+
+    >>> rule = StopRule(window=2)
+    >>> rule.observe(0.5), rule.observe(-0.7), rule.met(iteration=2)
+    (None, None, True)
     """
 
-    def __init__(self, margin: float = 0.0, retain_budget: float | None = None, window: int = 10, min_iter: int = 1):
+    def __init__(self, margin: float = 0.0, retain_budget: float | None = None, window: int = DEFAULT_TRAIN_WINDOW,
+                 min_iter: int = 1, reference: str | float = 'identity', check: str = 'train', ease: float = 1.0):
+        self.reference, self.check, self.ease = reference, check, ease
         self.margin = margin
         self.retain_budget = retain_budget
         self.min_iter = min_iter
         self.gaps: deque[float] = deque(maxlen=window)
         self.drops: deque[float] = deque(maxlen=window)
         self.start: float | None = None  # gap of the original, None until it is known
+
+    @classmethod
+    def of_options(cls, block: Mapping[str, Any]) -> 'StopRule':
+        """The rule that a block `stop_opt` describes; what it leaves out, or leaves empty, has its default."""
+        check = block.get('check') or 'train'
+        window = block.get('window') or (DEFAULT_TRAIN_WINDOW if check == 'train' else 1)
+        return cls(block.get('margin') or 0.0, block.get('retain_budget'), window, block.get('min_iter') or 0,
+                   block.get('forget_psnr') or 'identity', check, block.get('ease') or 1.0)
+
+    def observes(self, stream: str) -> bool:
+        """Whether it needs the score of this stream's batches."""
+        return self.check == 'train' and (stream == 'forget' or self.retain_budget is not None)
+
+    @property
+    def share(self) -> float:
+        """How much of the rate a step takes now."""
+        return max(self.ease, self.left)
 
     @property
     def blind(self) -> bool:

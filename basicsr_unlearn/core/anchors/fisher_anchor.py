@@ -23,6 +23,8 @@ class QuadraticAnchor(Anchor):
         ValueError: an argument is out of range.
     """
 
+    keeps = ('original', 'importance')
+
     def __init__(self, loss_weight: NotNegative = 1.0):
         super().__init__()
         check_number('loss_weight', loss_weight)
@@ -69,7 +71,7 @@ class FisherAnchor(QuadraticAnchor):
         self.needs = (stream,)
 
     def measure(self, evidence: Evidence) -> dict[str, Tensor]:
-        values = fisher(evidence.teacher, getattr(evidence, self.stream), per_sample=self.per_sample)
+        values = fisher(evidence.teacher, getattr(evidence, self.stream), evidence.error, self.per_sample)
         if not self.normalise:
             return values
         mean = sum(value.double().sum() for value in values.values()) / sum(value.numel() for value in values.values())

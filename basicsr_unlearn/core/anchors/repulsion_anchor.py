@@ -1,14 +1,12 @@
 """Drive the weights away from those of a network that knows the forget set even better."""
-from copy import deepcopy
 from typing import Literal
 
-import torch
 from torch import Tensor, nn
 
-from basicsr_unlearn.core.ascent import sample_loss
-from basicsr_unlearn.core.checks import check_choice, check_number
+from basicsr_unlearn.core.checks import check_choice, check_number, check_whole
 from basicsr_unlearn.core.hints import Count, NotNegative, Positive
-from basicsr_unlearn.core.parts import ANCHORS, Anchor, Batches, Evidence, live_parameters, registered_in
+from basicsr_unlearn.core.parts import ANCHORS, Anchor, Evidence, live_parameters, registered_in
+from basicsr_unlearn.core.tuning import tuned
 from basicsr_unlearn.errors import OptionError
 
 FORMS = ('il2', 'nl2', 'el2')
@@ -42,6 +40,7 @@ class RepulsionAnchor(Anchor):
     """
 
     needs = ('forget',)
+    keeps = ('adapted', 'unit')
 
     def __init__(self, form: Literal['il2', 'nl2', 'el2'] = 'el2', reduction: Literal['sum', 'mean'] = 'mean',
                  normalise: bool = True, alpha: Positive = 1.0, adapt_iters: Count = 100, adapt_lr: Positive = 1e-4,
@@ -50,15 +49,14 @@ class RepulsionAnchor(Anchor):
         check_choice('form', form, FORMS)
         check_choice('reduction', reduction, ('sum', 'mean'))
         check_number('alpha', alpha, exclusive=True)
-        if isinstance(adapt_iters, bool) or not isinstance(adapt_iters, int) or adapt_iters < 1:
-            raise ValueError(f'adapt_iters: expected a whole number of at least 1 but got {adapt_iters!r}.')
+        check_whole('adapt_iters', adapt_iters, minimum=1)
         check_number('adapt_lr', adapt_lr, exclusive=True)
         check_number('loss_weight', loss_weight)
         self.form, self.reduction, self.normalise, self.alpha = form, reduction, normalise, alpha
         self.adapt_iters, self.adapt_lr, self.loss_weight = adapt_iters, adapt_lr, loss_weight
 
     def prepare(self, evidence: Evidence) -> None:
-        self.adapted = adapt(evidence.teacher, evidence.forget, self.adapt_iters, self.adapt_lr)
+        self.adapted = tuned(evidence.teacher, evidence.forget, self.adapt_iters, self.adapt_lr, evidence.error)
         start = float(self.distance(evidence.teacher).detach())
         if not start > 0:
             raise OptionError('RepulsionAnchor: adapting to the forget set moved no weight, so there is nothing to '
@@ -77,22 +75,3 @@ class RepulsionAnchor(Anchor):
         value = {'il2': lambda: 1 / d, 'nl2': lambda: -d, 'el2': lambda: (-self.alpha * d).exp()}[self.form]()
         return self.loss_weight * value
 
-
-def adapt(original: nn.Module, batches: Batches, iters: int, lr: float) -> dict[str, Tensor]:
-    """Live weights of a copy of a network after some steps of Adam on the L1 loss, by parameter name.
-
-    Args:
-        original: not changed.
-        batches: (lq, gt), taken in turn.
-        iters: steps.
-        lr: learning rate.
-    """
-    copy = deepcopy(original).eval()
-    optimizer = torch.optim.Adam([p for _, p in live_parameters(copy)], lr=lr)
-    with torch.enable_grad():
-        for step in range(iters):
-            lq, gt = batches[step % len(batches)]
-            optimizer.zero_grad()
-            sample_loss(copy(lq), gt).mean().backward()
-            optimizer.step()
-    return {name: p.detach() for name, p in live_parameters(copy)}

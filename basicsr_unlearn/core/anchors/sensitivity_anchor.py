@@ -34,7 +34,7 @@ class SensitivityAnchor(QuadraticAnchor):
         self.residual = residual
 
     def measure(self, evidence: Evidence) -> dict[str, Tensor]:
-        values = output_sensitivity(evidence.teacher, evidence.forget, self.residual)
+        values = output_sensitivity(evidence.teacher, evidence.forget, self.residual, evidence.run)
         return {name: 1 - minmax(value) for name, value in values.items()}
 
 

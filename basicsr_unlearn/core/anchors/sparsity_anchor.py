@@ -27,12 +27,12 @@ class SparsityAnchor(Anchor):
     5e-4 are meant for cross-entropy, while half of the weights of the NAFNet in zoo/ have a gradient below 2e-5 on L1.
     """
 
-
     def __init__(self, loss_weight: NotNegative = 1e-5, decay: Literal['linear', 'none'] = 'linear'):
         super().__init__()
         check_number('loss_weight', loss_weight)
         check_choice('decay', decay, DECAYS)
         self.loss_weight, self.decay = loss_weight, decay
+        self.needs_end = decay == 'linear'
 
     def prepare(self, evidence: Evidence) -> None:
         """Nothing to measure: the weights are compared with zero."""

@@ -2,20 +2,18 @@
 import torch
 from torch import Tensor, nn
 
-from basicsr_unlearn.core.checks import check_number, check_share
+from basicsr_unlearn.core.checks import check_share, check_whole
 from basicsr_unlearn.core.hints import Count, Seed, Share
-from basicsr_unlearn.core.importance import fisher, highest_share
+from basicsr_unlearn.core.importance import fisher, highest_share, mean_gradient
 from basicsr_unlearn.core.layers import convolution_weights, layers_in_order
-from basicsr_unlearn.core.modes import eval_mode
 from basicsr_unlearn.core.parts import (
     EDITS,
-    Batches,
     Edit,
     Evidence,
-    gradients,
     live_parameters,
     registered_in,
 )
+from basicsr_unlearn.core.sample import one_sample
 from basicsr_unlearn.errors import OptionError
 
 
@@ -37,7 +35,7 @@ def reset(net: nn.Module, untrained: nn.Module, chosen: dict[str, Tensor], fresh
 
 def smallest_difference(net: nn.Module, evidence: Evidence, share: float) -> dict[str, Tensor]:
     """True for the share of each convolution's weights with the smallest |g_r - g_f|: see `ResetSmallestGradient`."""
-    forget, retain = _mean_gradient(net, evidence.forget), _mean_gradient(net, evidence.retain)
+    forget, retain = (mean_gradient(net, batches, evidence.error) for batches in (evidence.forget, evidence.retain))
     return highest_share({name: -(retain[name] - forget[name]).abs() for name in convolution_weights(net)}, share,
                          per_layer=True)
 
@@ -74,7 +72,8 @@ class ResetByFisher(Edit):
             share, fresh, per_layer, skip_vectors, seed)
 
     def __call__(self, net: nn.Module, evidence: Evidence) -> None:
-        forget, retain = fisher(evidence.teacher, evidence.forget), fisher(evidence.teacher, evidence.retain)
+        forget, retain = (fisher(evidence.teacher, batches, evidence.error)
+                          for batches in (evidence.forget, evidence.retain))
         ratio = {name: torch.where(forget[name] > 0, forget[name] / retain[name], 0)  # inf where retain alone is 0
                  for name, p in live_parameters(net) if not (self.skip_vectors and is_vector(p))}
         reset(net, evidence.untrained(self.seed), highest_share(ratio, self.share, self.per_layer), self.fresh)
@@ -129,12 +128,12 @@ class ResetLastLayers(Edit):
     needs = ('forget',)
 
     def __init__(self, count: Count = 1, seed: Seed | None = None):
-        check_number('count', count, minimum=1)
+        check_whole('count', count, minimum=1)
         _check_seed(seed)
         self.count, self.seed = count, seed
 
     def __call__(self, net: nn.Module, evidence: Evidence) -> None:
-        layers = layers_in_order(net, evidence.forget[0][0][:1])
+        layers = layers_in_order(net, one_sample(evidence.forget[0]), evidence.run)
         if self.count > len(layers):
             raise OptionError(f'ResetLastLayers: count is {self.count} but the network has {len(layers)} layers.')
         last = set(layers[-self.count:])
@@ -174,14 +173,6 @@ def is_vector(p: Tensor) -> bool:
 
 
 def _check_seed(seed: int | None) -> None:
-    if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int) or seed < 0):
-        raise ValueError(f'seed: expected a whole number of at least 0 but got {seed!r}.')
+    if seed is not None:
+        check_whole('seed', seed)
 
-
-def _mean_gradient(net: nn.Module, batches: Batches) -> dict[str, Tensor]:
-    total: dict[str, Tensor] = {}
-    with eval_mode(net):
-        for batch in batches:
-            for name, gradient in gradients(net, batch).items():
-                total[name] = total[name] + gradient if name in total else gradient
-    return {name: gradient / len(batches) for name, gradient in total.items()}

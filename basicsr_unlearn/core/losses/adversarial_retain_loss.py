@@ -3,15 +3,15 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
-from basicsr.utils.registry import LOSS_REGISTRY
 from torch import Tensor, nn
-from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 from basicsr_unlearn.core.ascent import Criterion, check_criterion, sample_loss
 from basicsr_unlearn.core.attacks import AttackOptions, CarriedPerturbation, attack_settings, pgd
 from basicsr_unlearn.core.checks import check_choice, check_number
 from basicsr_unlearn.core.hints import NotNegative
-from basicsr_unlearn.core.modes import eval_mode
+from basicsr_unlearn.core.modes import bare, eval_mode
+from basicsr_unlearn.core.parts import LOSSES, registered_in
+from basicsr_unlearn.core.sample import Sample
 
 
 def _check(settings: Mapping[str, Any], target: str) -> None:
@@ -62,6 +62,11 @@ def adversarial_input(net: nn.Module, lq: Tensor, gt: Tensor | None = None, teac
 
     Source: samples made with the original network in eval mode, L2UL (arXiv 2301.11578). L2UL moves towards a random
     other label, which restoration does not have: the largest error instead is our choice.
+
+    >>> lq = torch.full((1, 3, 8, 8), 0.5)
+    >>> moved = adversarial_input(nn.Identity(), lq, gt=lq, attack={'eps': 0.1, 'steps': 2})
+    >>> bool((moved - lq).abs().max() <= 0.1001)
+    True
     """
     settings = attack_settings(attack)
     _check(settings, target)
@@ -73,8 +78,7 @@ def adversarial_input(net: nn.Module, lq: Tensor, gt: Tensor | None = None, teac
     if not moves:
         return lq.detach()
     attacked = teacher_net if on_teacher else net
-    if isinstance(attacked, (DataParallel, DistributedDataParallel)):
-        attacked = attacked.module
+    attacked = bare(attacked)
 
     with eval_mode(*(module for module in (attacked, teacher_net) if module is not None)):
         if target == 'gt':
@@ -118,6 +122,10 @@ def adversarial_retain_loss(net: nn.Module, lq: Tensor, gt: Tensor | None = None
 
     Source: gradient ascent forgets, 'the adversarial sample maintains the performance' (arXiv 2409.00685, abstract);
     L2UL (arXiv 2301.11578) for the idea. Goal and loss for restoration: our choice.
+
+    >>> net, lq = nn.Conv2d(3, 3, 1), torch.rand(1, 3, 8, 8)
+    >>> bool(adversarial_retain_loss(net, lq, gt=lq) > 0)
+    True
     """
     if carried is None:
         x_adv = adversarial_input(net, lq, gt, teacher_net, criterion, target, attack, generator)
@@ -133,13 +141,12 @@ def adversarial_retain_loss(net: nn.Module, lq: Tensor, gt: Tensor | None = None
     return sample_loss(net(x_adv), goal, criterion).mean()
 
 
-@LOSS_REGISTRY.register()
+@registered_in(LOSSES)
 class AdversarialRetainLoss(nn.Module):
     """Module form of `adversarial_retain_loss`, scaled by `loss_weight` (0 or above).
 
     `source` ('retain' or 'forget') says which stream the caller feeds; L2UL has only forget samples.
     With attack type 'carried' the perturbation is a part of the state.
-    `needs_gt` and `needs_teacher` tell which inputs are used.
     """
 
     terms = ('adversarial',)  # the options `<term>_opt` that take it
@@ -161,11 +168,11 @@ class AdversarialRetainLoss(nn.Module):
             self.carried = None
         self.source = source
         self.loss_weight = loss_weight
-        self.needs_gt = target == 'gt'
         attacks_teacher = self.attack['type'] != 'none' and self.attack['network'] == 'teacher'
         self.needs_teacher = target == 'teacher' or attacks_teacher
 
-    def forward(self, net: nn.Module, lq: Tensor, gt: Tensor | None = None, teacher_net: nn.Module | None = None,
-                generator: torch.Generator | None = None) -> Tensor:
+    def forward(self, sample: Sample) -> Tensor:
         return self.loss_weight * adversarial_retain_loss(
-            net, lq, gt, teacher_net, self.criterion, self.target, self.attack, generator, self.carried)
+            sample.net, sample.lq, sample.gt if self.target == 'gt' else None,
+            sample.teacher if self.needs_teacher else None, self.criterion, self.target, self.attack, sample.generator,
+            self.carried)

@@ -3,16 +3,17 @@ from collections.abc import Sequence
 from typing import Literal
 
 import torch
-from basicsr.utils.registry import LOSS_REGISTRY
 from torch import Tensor, nn
-from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 from basicsr_unlearn.core.ascent import sample_loss
 from basicsr_unlearn.core.checks import check_choice, check_number
 from basicsr_unlearn.core.features import captured
 from basicsr_unlearn.core.hints import NotNegative, Positive, Seed
 from basicsr_unlearn.core.losses.target_loss import gaussian_image
-from basicsr_unlearn.core.modes import eval_mode
+from basicsr_unlearn.core.modes import bare, eval_mode
+from basicsr_unlearn.core.parts import LOSSES, registered_in
+from basicsr_unlearn.core.processes import is_shared
+from basicsr_unlearn.core.sample import Sample
 
 FEATURE_TARGETS = ('noise', 'direction')
 DEFAULT_STEERING = 2.0  # RMU in open-unlearning, its option file (20 in its code)
@@ -25,6 +26,10 @@ def directions(features: dict[str, Tensor], steering: float = DEFAULT_STEERING, 
         features: (b, c, h, w), or (b, ..., c), by layer.
         steering: length over the channels, in units of the features.
         seed: of the directions, which are uniform in [0, 1) per channel before they are normalised, as in RMU.
+
+    >>> goal = directions({'latent': torch.zeros(1, 16, 4, 4)}, steering=2.0)['latent']
+    >>> round(float(goal[0, :, 0, 0].norm()), 4)
+    2.0
     """
     generator = torch.Generator().manual_seed(seed)
     goals = {}
@@ -59,12 +64,15 @@ def feature_target_loss(net: nn.Module, lq: Tensor, teacher_net: nn.Module | Non
 
     Raises:
         ValueError: unknown target, no such layer, or teacher_net missing.
+
+    >>> net, lq = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Conv2d(4, 3, 1)), torch.rand(1, 3, 8, 8)
+    >>> bool(feature_target_loss(net, lq, target='direction', layers='0') > 0)
+    True
     """
     check_choice('target', target, FEATURE_TARGETS)
     if target == 'noise' and teacher_net is None:
         raise ValueError("FeatureTargetLoss with target 'noise' needs teacher_net, the original network.")
-    if isinstance(net, (DataParallel, DistributedDataParallel)):
-        net = net.module
+    net = bare(net)
     with captured(net, layers) as features:
         net(lq)
     if target == 'noise':
@@ -75,7 +83,7 @@ def feature_target_loss(net: nn.Module, lq: Tensor, teacher_net: nn.Module | Non
     return sum(sample_loss(features[name].float(), goals[name].float(), 'l2').mean() for name in features)
 
 
-@LOSS_REGISTRY.register()
+@registered_in(LOSSES)
 class FeatureTargetLoss(nn.Module):
     """Module form of `feature_target_loss`, scaled by `loss_weight` (0 or above).
 
@@ -106,12 +114,11 @@ class FeatureTargetLoss(nn.Module):
         self.steering = DEFAULT_STEERING if steering is None else steering
         self.seed = seed
         self.loss_weight = loss_weight
-        self.needs_teacher_net = target == 'noise'
 
-    def forward(self, pred: Tensor, target: Tensor, lq: Tensor, net: nn.Module, teacher_net: nn.Module | None = None,
-                generator: torch.Generator | None = None) -> Tensor:
-        loss = feature_target_loss(net, lq, teacher_net, self.target, self.layers, self.steering, self.seed or 0,
-                                   generator)
-        if isinstance(net, DistributedDataParallel):
-            loss = loss + 0 * pred.sum()  # it waits for a gradient of every weight, the decoder's too
+    def forward(self, sample: Sample) -> Tensor:
+        loss = feature_target_loss(
+            sample.net, sample.lq, sample.teacher if self.target == 'noise' else None, self.target, self.layers,
+            self.steering, self.seed or 0, sample.generator)
+        if is_shared(sample.net):
+            loss = loss + 0 * sample.output.sum()  # it waits for a gradient of every weight, the decoder's too
         return self.loss_weight * loss

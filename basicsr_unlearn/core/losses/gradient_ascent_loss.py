@@ -1,7 +1,6 @@
 """Forget by moving away from the ground truth or from the original's output, with a bound on how far."""
 from typing import Literal
 
-from basicsr.utils.registry import LOSS_REGISTRY
 from torch import Tensor, nn
 
 from basicsr_unlearn.core.ascent import (
@@ -17,6 +16,8 @@ from basicsr_unlearn.core.ascent import (
 from basicsr_unlearn.core.checks import check_choice, check_number
 from basicsr_unlearn.core.hints import NotNegative, Positive
 from basicsr_unlearn.core.images import degraded_as_output
+from basicsr_unlearn.core.parts import LOSSES, registered_in
+from basicsr_unlearn.core.sample import Sample
 
 AWAY_FROM = ('gt', 'teacher')
 TIE = 1e-6  # pixel values: above the resolution of float32 at 1, far below anything that counts
@@ -52,6 +53,10 @@ def gradient_ascent_loss(pred: Tensor, target: Tensor, lq: Tensor | None = None,
 
     Raises:
         ValueError: unknown criterion, bound or reduction, shapes that differ, or an input missing that the bound needs.
+
+    >>> gt = torch.zeros(2, 3, 8, 8)
+    >>> gradient_ascent_loss(gt + 0.25, gt, bound='margin', margin=1.0)
+    tensor(0.7500)
     """
     check_choice('away_from', away_from, AWAY_FROM)
     if teacher is None and (bound == 'npo' or away_from == 'teacher'):
@@ -70,12 +75,9 @@ def gradient_ascent_loss(pred: Tensor, target: Tensor, lq: Tensor | None = None,
     return reduce_samples(bounded_ascent(loss, bound, reference, margin, beta, focus), reduction)
 
 
-@LOSS_REGISTRY.register()
+@registered_in(LOSSES)
 class GradientAscentLoss(nn.Module):
-    """Module form of `gradient_ascent_loss`, scaled by `loss_weight` (0 or above).
-
-    `needs_lq` and `needs_teacher` tell the caller which inputs are used; others may be given and rest.
-    """
+    """Module form of `gradient_ascent_loss`, scaled by `loss_weight` (0 or above)."""
 
     terms = ('forget',)  # the options `<term>_opt` that take it
 
@@ -97,10 +99,10 @@ class GradientAscentLoss(nn.Module):
         self.away_from = away_from
         self.loss_weight = loss_weight
         self.reduction = reduction
-        self.needs_lq = bound == 'identity'
-        self.needs_teacher = bound == 'npo' or away_from == 'teacher'
 
-    def forward(self, pred: Tensor, target: Tensor, lq: Tensor | None = None, teacher: Tensor | None = None) -> Tensor:
+    def forward(self, sample: Sample) -> Tensor:
+        lq = sample.lq if self.bound == 'identity' else None
+        teacher = sample.teacher_output if self.bound == 'npo' or self.away_from == 'teacher' else None
         return self.loss_weight * gradient_ascent_loss(
-            pred, target, lq, teacher, self.criterion, self.bound, self.margin, self.beta, self.focus, self.away_from,
-            self.reduction)
+            sample.output, sample.gt, lq, teacher, self.criterion, self.bound, self.margin, self.beta, self.focus,
+            self.away_from, self.reduction)

@@ -2,7 +2,6 @@
 from typing import Literal
 
 import torch
-from basicsr.utils.registry import LOSS_REGISTRY
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -10,6 +9,8 @@ from basicsr_unlearn.core.ascent import Criterion, check_criterion, sample_loss
 from basicsr_unlearn.core.checks import check_choice, check_number
 from basicsr_unlearn.core.hints import NotNegative, Positive
 from basicsr_unlearn.core.modes import eval_mode
+from basicsr_unlearn.core.parts import LOSSES, registered_in
+from basicsr_unlearn.core.sample import Sample
 
 LARGEST_GRAIN = 8  # pixels
 
@@ -28,6 +29,9 @@ def perturbed(gt: Tensor, strength: float = 0.2, generator: torch.Generator | No
 
     Returns:
         (b, c, h, w) in [0, 1].
+
+    >>> perturbed(torch.full((1, 3, 8, 8), 0.5)).shape
+    torch.Size([1, 3, 8, 8])
     """
     return torch.stack([_textured(image, strength, generator) for image in gt])
 
@@ -45,9 +49,9 @@ def _textured(image: Tensor, strength: float, generator: torch.Generator | None)
     return (image + level * strength * texture).clamp(0, 1)
 
 
-@LOSS_REGISTRY.register()
+@registered_in(LOSSES)
 class PerturbedRetainLoss(nn.Module):
-    """Mean of criterion(net(x), teacher_net(x)) on perturbed clean images x, for use as `adversarial_opt`.
+    """Mean of criterion(net(x), teacher(x)) on perturbed clean images x, for use as `adversarial_opt`.
 
     It needs no retain pairs and no knowledge of the retain tasks: the clean images of the forget pairs will do.
 
@@ -72,9 +76,8 @@ class PerturbedRetainLoss(nn.Module):
         check_number('loss_weight', loss_weight)
         self.criterion, self.strength, self.source, self.loss_weight = criterion, strength, source, loss_weight
 
-    def forward(self, net: nn.Module, lq: Tensor, gt: Tensor, teacher_net: nn.Module,
-                generator: torch.Generator | None = None) -> Tensor:
-        x = perturbed(gt, self.strength, generator)
-        with eval_mode(teacher_net), torch.no_grad():
-            goal = teacher_net(x)
-        return self.loss_weight * sample_loss(net(x), goal, self.criterion).mean()
+    def forward(self, sample: Sample) -> Tensor:
+        x = perturbed(sample.gt, self.strength, sample.generator)
+        with eval_mode(sample.teacher), torch.no_grad():
+            goal = sample.teacher(x)
+        return self.loss_weight * sample_loss(sample.net(x), goal, self.criterion).mean()

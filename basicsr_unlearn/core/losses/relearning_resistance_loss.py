@@ -2,16 +2,18 @@
 from copy import deepcopy
 
 import torch
-from basicsr.utils.registry import LOSS_REGISTRY
 from torch import Tensor, nn
 
 from basicsr_unlearn.core.ascent import Criterion, check_criterion, sample_loss
-from basicsr_unlearn.core.checks import check_number
+from basicsr_unlearn.core.checks import check_number, check_whole
 from basicsr_unlearn.core.hints import Count, NotNegative, Positive
 from basicsr_unlearn.core.images import degraded_as_output
+from basicsr_unlearn.core.modes import bare
+from basicsr_unlearn.core.parts import LOSSES, registered_in
+from basicsr_unlearn.core.sample import Sample
 
 
-@LOSS_REGISTRY.register()
+@registered_in(LOSSES)
 class RelearningResistanceLoss(nn.Module):
     """Error of an attacker's network towards the degraded input, for use as `adversarial_opt`; needs forget pairs.
 
@@ -38,8 +40,6 @@ class RelearningResistanceLoss(nn.Module):
     terms = ('adversarial',)  # the options `<term>_opt` that take it
 
     source = 'forget'
-    needs_gt = True
-    needs_teacher = False
 
     def __init__(self, criterion: Criterion = 'l1', steps: Count = 200, lr: Positive = 1e-3,
                  loss_weight: NotNegative = 1.0) -> None:
@@ -47,21 +47,14 @@ class RelearningResistanceLoss(nn.Module):
         check_criterion(criterion)
         check_number('loss_weight', loss_weight)
         check_number('lr', lr, exclusive=True)
-        if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
-            raise ValueError(f'steps: expected a whole number from 1 but got {steps!r}.')
+        check_whole('steps', steps, minimum=1)
         self.criterion, self.steps, self.lr, self.loss_weight = criterion, steps, lr, loss_weight
         self.attack: Attack | None = None
         self.saved: dict | None = None  # of an attack that a resumed run goes on with
 
-    def forward(self, net: nn.Module, lq: Tensor, gt: Tensor, teacher_net: nn.Module | None = None) -> Tensor:
-        """The error at the attacker's weights, after which the attacker takes a step.
-
-        Args:
-            net: the network, (b, c, h, w) -> (b, c, h', w'), perhaps in DistributedDataParallel.
-            lq, gt: degraded and clean images of the forget set, values in [0, 1].
-            teacher_net: not used.
-        """
-        net = getattr(net, 'module', net)
+    def forward(self, sample: Sample) -> Tensor:
+        """The error at the attacker's weights, after which the attacker takes a step."""
+        net, lq, gt = bare(sample.net), sample.lq, sample.gt
         attack = self._under_way(net)
         attack.move_along(net)
         weights = trained(attack.net)
@@ -124,8 +117,18 @@ class Attack:
 
 
 def trained(net: nn.Module) -> list[nn.Parameter]:
+    """The parameters that learn.
+
+    >>> len(trained(nn.Conv2d(3, 3, 1)))
+    2
+    """
     return [p for p in net.parameters() if p.requires_grad]
 
 
 def weights_of(net: nn.Module) -> list[Tensor]:
+    """Their values as they are now.
+
+    >>> weights_of(nn.Conv2d(3, 3, 1))[0].requires_grad
+    False
+    """
     return [p.detach().clone() for p in trained(net)]

@@ -2,7 +2,6 @@
 from typing import Literal
 
 import torch
-from basicsr.utils.registry import LOSS_REGISTRY
 from torch import Tensor, nn
 
 from basicsr_unlearn.core.ascent import Criterion, Reduction, check_criterion, reduce_samples, sample_loss
@@ -11,17 +10,20 @@ from basicsr_unlearn.core.checks import check_choice, check_number
 from basicsr_unlearn.core.hints import NotNegative, Positive
 from basicsr_unlearn.core.images import degraded_as_output
 from basicsr_unlearn.core.modes import eval_mode
+from basicsr_unlearn.core.parts import LOSSES, registered_in
+from basicsr_unlearn.core.sample import Sample
 
-TARGETS: dict[str, tuple[str, ...]] = {  # what each needs beside the ground truth
+TARGETS: dict[str, tuple[str, ...]] = {  # what each needs
     'degraded': ('lq',),
     'teacher': ('teacher',),
     'proxy': ('proxy',),
-    'boundary': ('lq', 'teacher_net'),
-    'noise': (),
-    'other': (),
+    'boundary': ('gt', 'lq', 'teacher_net'),
+    'noise': ('gt',),
+    'other': ('gt',),
 }
-INPUTS = {'lq': 'the degraded input', 'teacher': "the teacher's output", 'proxy': "the proxy network's output",
-          'teacher_net': 'the original network'}
+INPUTS = {'gt': 'the ground truth', 'lq': 'the degraded input', 'teacher': "the teacher's output",
+          'proxy': "the proxy network's output", 'teacher_net': 'the original network'}
+ASKED = {'teacher': 'teacher_output', 'proxy': 'proxy_output', 'teacher_net': 'teacher'}  # other names in a sample
 
 
 def gaussian_image(gt: Tensor, noise_std: float | None = None, generator: torch.Generator | None = None) -> Tensor:
@@ -38,6 +40,9 @@ def gaussian_image(gt: Tensor, noise_std: float | None = None, generator: torch.
     Source: targets drawn from N(mean, std of the training targets): Gaussian-Amnesiac regression (Blindspot unlearning,
     ICML 2023); as an image with the batch's mean and std, clamped to [0, 1]: I2I (ICLR 2024, branch `i2i` of its code).
     Mean and std per image and channel instead of per batch: our choice, so that samples do not influence each other.
+
+    >>> gaussian_image(torch.rand(2, 3, 8, 8)).shape
+    torch.Size([2, 3, 8, 8])
     """
     device = gt.device if generator is None else generator.device
     noise = torch.randn(gt.shape, generator=generator, device=device, dtype=gt.dtype).to(gt.device)
@@ -61,6 +66,10 @@ def boundary_output(teacher_net: nn.Module, lq: Tensor, gt: Tensor, criterion: C
 
     Source: boundary shrink (CVPR 2023) goes to the nearest wrong class, found by FGSM on a frozen copy. The output
     itself, which restoration has in place of a class, is our choice.
+
+    >>> lq = torch.full((1, 3, 8, 8), 0.5)
+    >>> boundary_output(nn.Identity(), lq, gt=lq - 0.1, eps=0.1).mean()
+    tensor(0.6000)
     """
     with eval_mode(teacher_net):
         x = pgd(lambda x: sample_loss(teacher_net(x), gt, criterion), lq, eps, eps, steps=1, random_start=False)
@@ -69,13 +78,17 @@ def boundary_output(teacher_net: nn.Module, lq: Tensor, gt: Tensor, criterion: C
 
 
 def next_of_batch(gt: Tensor) -> Tensor:
-    """The ground truth of the next sample. Raises ValueError on a batch of one."""
+    """The ground truth of the next sample. Raises ValueError on a batch of one.
+
+    >>> next_of_batch(torch.tensor([1, 2, 3]))
+    tensor([3, 1, 2])
+    """
     if gt.shape[0] < 2:
         raise ValueError("TargetLoss with target 'other' needs a batch of at least 2.")
     return gt.roll(1, dims=0)
 
 
-def target_loss(pred: Tensor, gt: Tensor, lq: Tensor | None = None, teacher: Tensor | None = None,
+def target_loss(pred: Tensor, gt: Tensor | None = None, lq: Tensor | None = None, teacher: Tensor | None = None,
                 target: str = 'degraded', criterion: Criterion = 'l1', noise_std: float | None = None,
                 reduction: str = 'mean', generator: torch.Generator | None = None, proxy: Tensor | None = None,
                 teacher_net: nn.Module | None = None, eps: float | None = None) -> Tensor:
@@ -83,8 +96,8 @@ def target_loss(pred: Tensor, gt: Tensor, lq: Tensor | None = None, teacher: Ten
 
     Args:
         pred: (b, c, h, w), output on the forget sample.
-        gt: (b, c, h, w), its ground truth, pixel values in [0, 1].
-        lq: (b, c, h', w'), degraded input; upsampled bicubically to the ground truth's size.
+        gt: (b, c, h, w), its ground truth, pixel values in [0, 1], for 'boundary', 'noise' and 'other'.
+        lq: (b, c, h', w'), degraded input; upsampled bicubically to the output's size.
         teacher: (b, c, h, w), a teacher's output on the forget sample.
         target: what t is.
             'degraded': lq, the identity (our choice: about what a network returns that was retrained without haze).
@@ -110,14 +123,18 @@ def target_loss(pred: Tensor, gt: Tensor, lq: Tensor | None = None, teacher: Ten
     Raises:
         ValueError: unknown target, criterion or reduction, shapes that differ, an input missing that the target needs,
             or 'other' on a batch of one.
+
+    >>> lq = torch.zeros(2, 3, 8, 8)
+    >>> target_loss(lq + 0.25, lq=lq)
+    tensor(0.2500)
     """
     check_choice('target', target, TARGETS)
-    given = {'lq': lq, 'teacher': teacher, 'proxy': proxy, 'teacher_net': teacher_net}
+    given = {'gt': gt, 'lq': lq, 'teacher': teacher, 'proxy': proxy, 'teacher_net': teacher_net}
     for name in TARGETS[target]:
         if given[name] is None:
             raise ValueError(f"TargetLoss with target '{target}' needs {name}, {INPUTS[name]}.")
     goal = {
-        'degraded': lambda: degraded_as_output(lq, gt),
+        'degraded': lambda: degraded_as_output(lq, pred),
         'teacher': lambda: teacher,
         'proxy': lambda: proxy,
         'boundary': lambda: boundary_output(teacher_net, lq, gt, criterion, eps or DEFAULT_EPS['linf']),
@@ -127,13 +144,9 @@ def target_loss(pred: Tensor, gt: Tensor, lq: Tensor | None = None, teacher: Ten
     return reduce_samples(sample_loss(pred, goal.detach(), criterion), reduction)
 
 
-@LOSS_REGISTRY.register()
+@registered_in(LOSSES)
 class TargetLoss(nn.Module):
-    """Module form of `target_loss`, scaled by `loss_weight` (0 or above).
-
-    `needs_lq`, `needs_teacher`, `needs_proxy` and `needs_teacher_net` tell the caller which inputs the target uses;
-    others may be given and rest.
-    """
+    """Module form of `target_loss`, scaled by `loss_weight` (0 or above)."""
 
     terms = ('forget',)  # the options `<term>_opt` that take it
 
@@ -156,12 +169,9 @@ class TargetLoss(nn.Module):
         self.noise_std = noise_std
         self.eps = eps
         self.reduction = reduction
-        for name in INPUTS:
-            setattr(self, f'needs_{name}', name in TARGETS[target])
 
-    def forward(self, pred: Tensor, target: Tensor, lq: Tensor | None = None, teacher: Tensor | None = None,
-                generator: torch.Generator | None = None, proxy: Tensor | None = None,
-                teacher_net: nn.Module | None = None) -> Tensor:
+    def forward(self, sample: Sample) -> Tensor:
+        given = {name: getattr(sample, ASKED.get(name, name)) for name in TARGETS[self.target]}
         return self.loss_weight * target_loss(
-            pred, target, lq, teacher, self.target, self.criterion, self.noise_std, self.reduction, generator, proxy,
-            teacher_net, self.eps)
+            sample.output, **given, target=self.target, criterion=self.criterion, noise_std=self.noise_std,
+            reduction=self.reduction, generator=sample.generator, eps=self.eps)

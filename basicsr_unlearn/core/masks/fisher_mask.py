@@ -46,7 +46,8 @@ class FisherMask(Mask):
         self.threshold, self.share, self.normalise = threshold, share, normalise
 
     def __call__(self, evidence: Evidence) -> dict[str, Tensor]:
-        forget, retain = fisher(evidence.teacher, evidence.forget), fisher(evidence.teacher, evidence.retain)
+        forget, retain = (fisher(evidence.teacher, batches, evidence.error)
+                          for batches in (evidence.forget, evidence.retain))
         if self.normalise:
             forget, retain = _of_mean_one(forget), _of_mean_one(retain)
         ratio = {name: (forget[name] + EPS) / (retain[name] + EPS) for name in forget}

@@ -6,10 +6,11 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from basicsr_unlearn.core.checks import check_choice
+from basicsr_unlearn.core.checks import check_choice, check_whole
 from basicsr_unlearn.core.hints import Count
 from basicsr_unlearn.core.layers import layers_in_order
 from basicsr_unlearn.core.parts import MASKS, Evidence, Mask, live_parameters, registered_in
+from basicsr_unlearn.core.sample import one_sample
 from basicsr_unlearn.errors import OptionError
 
 # Names of NAFNet, of the Restormer family (Restormer, PromptIR, AdaIR: its frequency blocks fre1 to 3 sit in the
@@ -98,12 +99,11 @@ class LastLayersMask(Mask):
     needs = ('forget',)
 
     def __init__(self, count: Count = 1):
-        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-            raise ValueError(f'count: expected a whole number of at least 1 but got {count!r}.')
+        check_whole('count', count, minimum=1)
         self.count = count
 
     def __call__(self, evidence: Evidence) -> dict[str, Tensor]:
-        layers = layers_in_order(evidence.teacher, evidence.forget[0][0][:1])
+        layers = layers_in_order(evidence.teacher, one_sample(evidence.forget[0]), evidence.run)
         if self.count > len(layers):
             raise OptionError(f'LastLayersMask: count is {self.count} but the network has {len(layers)} layers.')
         last = set(layers[-self.count:])

@@ -31,4 +31,4 @@ class SaliencyMask(Mask):
         self.needs = (stream,)
 
     def __call__(self, evidence: Evidence) -> dict[str, Tensor]:
-        return highest_share(saliency(evidence.teacher, getattr(evidence, self.stream)), self.share)
+        return highest_share(saliency(evidence.teacher, getattr(evidence, self.stream), evidence.error), self.share)
