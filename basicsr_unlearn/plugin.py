@@ -27,8 +27,14 @@ def alias_functional_tensor() -> None:
 
 try:
     alias_functional_tensor()  # before anything imports basicsr
+    import basicsr.losses  # noqa: F401  BasicSR's own, whose names come first
+    from basicsr.utils.registry import LOSS_REGISTRY
+
     from basicsr_unlearn import archs, data, metrics, models
-    from basicsr_unlearn.core import losses
+    from basicsr_unlearn.core import LOSSES, losses
+    for name, loss in LOSSES.items():
+        if name not in LOSS_REGISTRY:
+            LOSS_REGISTRY.register(loss)
 except ImportError as error:
     explain(error)
     raise

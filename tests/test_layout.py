@@ -6,7 +6,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / 'basicsr_unlearn'
 # from top to bottom: a folder imports from those below it only
-ORDER = ('cli', 'report', 'proof', 'engine', 'options', 'models', 'data', 'metrics', 'archs', 'zoo', 'methods', 'core')
+ORDER = ('cli', 'report', 'proof', 'engine', 'options', 'models', 'data', 'metrics', 'archs', 'zoo', 'core', 'methods')
 FREE = ('core', 'methods', 'proof/attackers')  # of BasicSR and of what else a trainer may lack
 STRANGERS = {'basicsr', 'cv2', 'lmdb', 'torchvision', 'tensorboard', 'matplotlib', 'skimage'}
 LONGEST = 300  # lines of a file; one that is longer needs a reason

@@ -14,7 +14,7 @@ def require_finite(total: Tensor, norm: Tensor, iteration: int) -> None:
     """
     if not (torch.isfinite(norm) and torch.isfinite(total)):
         raise TrainingError(f'Loss or gradient is not finite at iteration {iteration}, so nothing was changed by it '
-                            'and what was saved stays: lower the rate (optim_g.lr), set grad_clip, or bound the ascent.')
+                            'and what was saved stays: lower optim_g.lr, set grad_clip, or bound the ascent.')
 
 
 def gradient_cosine(first: Tensor, second: Tensor, parameters: Iterable[Tensor]) -> Tensor:

@@ -196,7 +196,7 @@ class Unlearner:
                    {'forget': forget, 'retain': retain, **more}.items() if batch is not None}
         if self.done:
             return {}
-        self._check_streams(batches)
+        self.check_streams(batches)
         if not self.prepared and self._collect(batches):
             return {'collected': torch.tensor(len(self._kept))}
         iteration, log = self.iteration + 1, {}
@@ -256,7 +256,7 @@ class Unlearner:
     def _on_device(self, batch: Batch) -> Batch:
         return {name: value.to(self.device) if torch.is_tensor(value) else value for name, value in batch.items()}
 
-    def _check_streams(self, batches: Mapping[str, Batch]) -> None:
+    def check_streams(self, batches: Mapping[str, Batch]) -> None:
         """Raise OptionError if the data lack a stream that a term or the stop rule needs."""
         where = self.objective.where
         needs = {f'{term}_opt': self.objective.source(term) for term in self.objective.losses}

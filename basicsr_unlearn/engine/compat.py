@@ -16,8 +16,6 @@ from types import ModuleType
 from typing import Any
 
 import torch
-from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data._utils import signal_handling
 
 from basicsr_unlearn.errors import OptionError
@@ -181,12 +179,6 @@ def failing_generator(original: type) -> type:
                 raise
 
     return PrefetchGenerator
-
-
-def wrap_ddp(net: nn.Module, device: torch.device, find_unused_parameters: bool = False) -> DistributedDataParallel:
-    """`net`, which is on `device`, wrapped for several processes; BasicSR names a GPU even where there is none."""
-    device_ids = [torch.cuda.current_device()] if torch.device(device).type == 'cuda' else None
-    return DistributedDataParallel(net, device_ids=device_ids, find_unused_parameters=find_unused_parameters)
 
 
 def forget_logger(name: str = 'basicsr') -> None:

@@ -15,7 +15,7 @@ from basicsr_unlearn.core.judgement import references, yardstick_of
 from basicsr_unlearn.engine.compat import rebound
 from basicsr_unlearn.engine.run_header import header
 from basicsr_unlearn.engine.terminal import basicsr_shown, joined, python_warnings_logged, say, show_log
-from basicsr_unlearn.models.tracking import judged_by
+from basicsr_unlearn.models.tracking import judged_by, references_of
 
 PLAIN_LINES = 10  # so many plain lines a run, evenly spread
 PLAIN_SECONDS = 1, 300  # at least and at most so long after the one before
@@ -198,13 +198,13 @@ def set_scores(model: Any, name: str, of: str = 'now') -> str:
     if metric is None:  # no PSNR
         metric = next(iter(metrics), None)
         yardstick = yardstick_of(metric, metrics[metric]) if metric else yardstick
-    held = {which: values[metric] for which, values in getattr(model, 'references', {}).get(name, {}).items()
+    held = {which: values[metric] for which, values in references_of(model, name).items()
             if metric in values}
     value = held.get(of) if of != 'now' else (getattr(model, 'metric_results', None) or {}).get(metric)
     if value is None:
         return ''
     digits = 2 if yardstick.unit else 4
-    if hasattr(model, 'roles') and model.roles().get(name) != 'forget':
+    if hasattr(model, 'tracking') and model.tracking.roles().get(name) != 'forget':
         change = f' ({value - held["original"]:+.{digits}f})' if of == 'now' and 'original' in held else ''
         return f'{name} {value:.{digits}f}{change}'
     goal = references(held, yardstick)[0] if {'identity', 'original'} <= set(held) else None

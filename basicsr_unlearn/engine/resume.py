@@ -176,17 +176,6 @@ class RunRecord:
             self.compare({**self.options, FILES: self.files}, opt)
 
 
-def training_state(model: Any, epoch: int, iteration: int) -> dict:
-    """What BasicSR resumes a model from, and under `run` the record of the run, where our entry point gave it one."""
-    state = {'epoch': epoch, 'iter': iteration,
-             'optimizers': [optimizer.state_dict() for optimizer in model.optimizers],
-             'schedulers': [scheduler.state_dict() for scheduler in model.schedulers]}
-    record = getattr(model, 'run_record', None)
-    if record is not None:
-        state['run'] = {'options': record.options, 'changes': record.changes, 'validation_due': record.validation_due}
-    return state
-
-
 @master_only
 def _tell(text: str) -> None:
     print(text, flush=True)  # the logger does not exist yet

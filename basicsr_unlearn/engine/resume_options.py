@@ -4,8 +4,8 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from basicsr_unlearn.core.building import AUTO, has_auto_rate
 from basicsr_unlearn.errors import OptionError
-from basicsr_unlearn.models.preparing import AUTO, has_auto_rate
 
 # of datasets.train: how fast the same samples come, and what they are called
 SPEED = {'name', 'phase', 'num_worker_per_gpu', 'persistent_workers', 'pin_memory', 'prefetch_mode',

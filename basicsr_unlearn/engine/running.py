@@ -12,11 +12,12 @@ from basicsr.utils import set_random_seed
 from basicsr.utils.dist_util import master_only
 
 from basicsr_unlearn.engine.compat import rebound
-from basicsr_unlearn.engine.resume import RunRecord, training_state
+from basicsr_unlearn.engine.resume import RunRecord
 from basicsr_unlearn.engine.resume_options import noted_options, resume_with_changes, told
 from basicsr_unlearn.engine.signals import Watch
 from basicsr_unlearn.engine.terminal import warn
 from basicsr_unlearn.errors import TrainingError, UnlearnError
+from basicsr_unlearn.models.training_state import training_state
 from basicsr_unlearn.zoo.checkpoint import write_atomically
 
 BAD_INPUT = 2

@@ -1,7 +1,7 @@
 """What a run shows a person: few lines, wrapped at words, above a progress bar if there is one.
 
 BasicSR's own lines go to the log file of the run alone. A log record is shown here if it is a warning, or if it carries
-`extra=SHOWN`.
+`extra=SHOWN` of models.stopping.
 """
 import importlib
 import logging
@@ -22,7 +22,6 @@ from tqdm import tqdm
 
 from basicsr_unlearn.engine.compat import rebound
 
-SHOWN = {'shown': True}  # as `extra=` of a log call
 NARROWEST, WIDEST = 40, 120
 
 

@@ -7,8 +7,8 @@ from basicsr.models.sr_model import SRModel
 from basicsr.utils.registry import MODEL_REGISTRY
 
 from basicsr_unlearn.archs.airnet_arch import AirNet
+from basicsr_unlearn.core.seeds import step_seed
 from basicsr_unlearn.errors import DataError, OptionError
-from basicsr_unlearn.models.unlearn_model import step_seed
 
 
 @MODEL_REGISTRY.register()

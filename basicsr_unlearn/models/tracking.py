@@ -4,16 +4,18 @@ import zlib
 from collections.abc import Mapping
 from copy import deepcopy
 from os import path as osp
+from typing import Any
 
 import numpy as np
-import torch
-from basicsr.archs import build_network
 from basicsr.utils import get_root_logger, imwrite
+from torch import nn
+from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from basicsr_unlearn.core.judgement import PSNR, Yardstick, false_references, has_skill, references, yardstick_of
 from basicsr_unlearn.metrics.evaluation import Restored, in_tiles, restorations
 from basicsr_unlearn.models.reference_lines import draw_lines
+from basicsr_unlearn.models.reference_networks import ReferenceNetworks
 from basicsr_unlearn.models.strips import strip_of
 
 DEFAULT_STRIPS = 2
@@ -23,7 +25,7 @@ PANES = {'identity': 'input', 'original': 'original', 'unlearned': 'now', 'retra
 
 
 class ValidationTracking:
-    """Mixin before SRModel: per data set and role, scores in the log and in TensorBoard with reference lines.
+    """Per data set and role, scores in the log and in TensorBoard with reference lines.
 
     Reference lines are the original, the identity baseline (the untouched degraded input) and, where
     `path.pretrain_network_retrained` is given, the retrained network; each is measured once per data set. In test mode
@@ -32,89 +34,62 @@ class ValidationTracking:
     TensorBoard: `<role>/<set>/<metric>` from step 0, where the original is; the reference lines in the same charts, as
     runs of their own that all experiments share, see reference_lines.py; in the Custom Scalars tab all forget sets in
     one chart and all retain sets in another; and strips of images: input, original, now, retrained, clean.
+
+    Args:
+        opt: the options of the run.
+        networks: those of the reference lines.
+
+    Attributes:
+        references: data set -> reference -> metric -> value.
+        history: data set -> (iteration, metric -> value).
+        counts: images by data set.
     """
 
-    def __init__(self, opt: dict):
-        self.iteration = 0  # the last one trained; BasicSR's own counter runs ahead at the end
-        self.references: dict[str, dict[str, dict[str, float]]] = {}  # data set -> reference -> metric -> value
-        self._reference_nets: dict[str, torch.nn.Module] = {}
-        self._reference_images: dict[tuple[str, str], dict[str, torch.Tensor]] = {}
+    def __init__(self, opt: dict, networks: ReferenceNetworks):
+        self.opt, self.networks = opt, networks
+        self.references: dict[str, dict[str, dict[str, float]]] = {}
+        self.history: dict[str, list[tuple[int, dict[str, float]]]] = {}
+        self.counts: dict[str, int] = {}
+        self._reference_images: dict[tuple[str, str], dict[str, np.ndarray]] = {}
         self._round: dict[str, dict[str, float]] = {}  # data set -> results of the current validation
         self._has_references = False  # in TensorBoard, by this process
         self._told: set[tuple[str, str]] = set()
-        self.history: dict[str, list[tuple[int, dict[str, float]]]] = {}  # data set -> (iteration, metric -> value)
-        self.counts: dict[str, int] = {}  # images by data set
-        super().__init__(opt)
 
     def roles(self) -> dict[str, str]:
         """The role of each validation data set by name."""
         return {block['name']: block.get('role') or 'retain' for phase, block in self.opt['datasets'].items()
                 if phase != 'train'}
 
-    def psnr_metric(self) -> str | None:
-        """The name under which the option file measures PSNR."""
-        for metric, opt in ((self.opt.get('val') or {}).get('metrics') or {}).items():
-            if opt.get('type') == 'calculate_psnr':
-                return metric
-        return None
-
     def yardstick(self) -> tuple[str | None, Yardstick]:
         """The metric that forgetting is judged by, of `train.skill_opt.metric` or else PSNR, and how to read it."""
         return judged_by(self.opt)
 
-    def references_of(self) -> dict:
+    def _references_of(self) -> dict:
         """What the references depend on that an option file may change before a resume."""
         return deepcopy({'metrics': (self.opt.get('val') or {}).get('metrics'),
                          'retrained': self.opt['path'].get('pretrain_network_retrained')})
 
-    # ---------------------------------------------------------------- networks
+    def state_dict(self) -> dict:
+        return {'references': self.references, 'references_of': self._references_of(), 'history': self.history,
+                'counts': self.counts}
 
-    @property
-    def retrained(self) -> torch.nn.Module | None:
-        return self._reference_net('retrained')
-
-    def _reference_net(self, which: str) -> torch.nn.Module | None:
-        if which == 'original' and self.is_train:
-            return self.teacher
-        path = self.opt['path'].get(f'pretrain_network_{which}')
-        if path is None:
-            return None
-        if which not in self._reference_nets:
-            net = build_network(self.opt['network_g']).to(self.device)
-            self.load_network(net, path, param_key=None)
-            self._reference_nets[which] = net.eval().requires_grad_(False)
-        return self._reference_nets[which]
-
-    def _tested_net(self) -> torch.nn.Module:
-        """The averaged network if there is one, else the bare network, since only the first process validates:
-        DistributedDataParallel would wait for the others to share the statistics of batch normalisation.
-        """
-        return getattr(self, 'net_g_ema', None) or self.get_bare_model(self.net_g)
-
-    def _whole(self, net: torch.nn.Module) -> torch.nn.Module:
-        """Any network as it restores whole images, all of them in the same tiles if `val.tile` is set."""
-        return in_tiles(net, self.opt.get('val') or {}, self.opt.get('scale', 1))
-
-    def _reference_networks(self) -> dict[str, torch.nn.Module]:
-        found = {which: self._reference_net(which) for which in ('original', 'retrained')}
-        return {which: self._whole(net) for which, net in found.items() if net is not None}
+    def load_state_dict(self, state: Mapping) -> None:
+        """Take up a state; references to other networks or by other metrics are measured anew."""
+        if state['references_of'] == self._references_of():
+            self.references = state['references']
+        self.history = {name: [(step, values) for step, values in points] for name, points in state['history'].items()}
+        self.counts = state['counts']
 
     # ---------------------------------------------------------------- validation
 
-    def dist_validation(self, dataloader, current_iter, tb_logger, save_img) -> None:
-        super().dist_validation(dataloader, current_iter, tb_logger, save_img)
-        if self.is_train:
-            self.share_observations()
-
-    def nondist_validation(self, dataloader, current_iter, tb_logger, save_img) -> None:
-        """Score one data set. Raises TrainingError if an output is not finite."""
-        opt, val_opt = dataloader.dataset.opt, self.opt['val']
-        name, metrics = opt['name'], val_opt.get('metrics') or {}
-        role = self.roles().get(name, 'retain')
-        step = self.iteration if self.is_train else current_iter
+    def validate(self, dataloader: DataLoader, net: nn.Module, step: int | str, tb_logger: Any, save_img: bool
+                 ) -> dict[str, float]:
+        """Score one data set: metric -> value. Raises TrainingError if an output is not finite."""
+        val_opt, name = self.opt['val'], dataloader.dataset.opt['name']
+        metrics, role = val_opt.get('metrics') or {}, self.roles().get(name, 'retain')
         strips = (val_opt.get('strips', DEFAULT_STRIPS) or 0) if tb_logger else 0
         new_references = bool(metrics) and name not in self.references
-        nets = {'unlearned': self._whole(self._tested_net()), **(self._reference_networks() if new_references else {})}
+        nets = {'unlearned': self._whole(net), **(self._reference_networks() if new_references else {})}
         totals: dict[str, dict[str, float]] = {}
         seen: dict[str, int] = {}
         bar = tqdm(dataloader, desc=name, unit='image', disable=not val_opt.get('pbar'))
@@ -132,20 +107,26 @@ class ValidationTracking:
                                     dataformats='HWC')
         means = {which: {metric: value / len(dataloader) for metric, value in sums.items()}
                  for which, sums in totals.items()}
-        self.metric_results = means.pop('unlearned', {})
-        if new_references and self.metric_results:
+        results = means.pop('unlearned', {})
+        if new_references and results:
             self.references[name] = means
-        if self.metric_results:
+        if results:
             self.counts[name] = len(dataloader)
             points = self.history.setdefault(name, [])
             if not points and 'original' in self.references.get(name, {}):
                 points.append((0, self.references[name]['original']))
             if points and points[-1][0] == step:
                 points.pop()
-            points.append((step, dict(self.metric_results)))
-            self._report(name, role, step, tb_logger, new_references)
-        if self.is_train:
-            self._end_of_round(name, tb_logger)
+            points.append((step, dict(results)))
+            self._report(name, role, results, step, tb_logger, new_references)
+        return results
+
+    def _whole(self, net: nn.Module) -> nn.Module:
+        """Any network as it restores whole images, all of them in the same tiles if `val.tile` is set."""
+        return in_tiles(net, self.opt.get('val') or {}, self.opt.get('scale', 1))
+
+    def _reference_networks(self) -> dict[str, nn.Module]:
+        return {which: self._whole(net) for which, net in self.networks.all().items()}
 
     def _strip(self, name: str, image_name: str, restored: Restored) -> np.ndarray:
         """(h, w, 3) uint8 RGB: the panes of PANES that there are, side by side."""
@@ -161,13 +142,14 @@ class ValidationTracking:
         return strip_of({label: images[key][..., ::-1] for key, label in PANES.items() if key in images})
 
     def _image_path(self, name: str, image_name: str, step: int | str) -> str:
-        label = step if self.is_train else (self.opt['val'].get('suffix') or self.opt['name'])
+        label = step if self.opt['is_train'] else (self.opt['val'].get('suffix') or self.opt['name'])
         return osp.join(self.opt['path']['visualization'], name, file_name(image_name, f'_{label}.png'))
 
-    def _report(self, name: str, role: str, step: int | str, tb_logger, with_start: bool) -> None:
+    def _report(self, name: str, role: str, results: Mapping[str, float], step: int | str, tb_logger: Any,
+                with_start: bool) -> None:
         """Scores beside their references in the log, and in TensorBoard, there with the start of the curves."""
         lines = [f'Validation {name} ({role})']
-        for metric, value in self.metric_results.items():
+        for metric, value in results.items():
             references = {which: values[metric] for which, values in self.references.get(name, {}).items()}
             beside = '  '.join(f'{which} {reference:.4f}' for which, reference in references.items())
             lines.append(f'\t # {metric}: {value:.4f}\t[{beside}]')
@@ -177,14 +159,14 @@ class ValidationTracking:
                     tb_logger.add_scalar(tag, references['original'], 0)
                 tb_logger.add_scalar(tag, value, step)
         get_root_logger().info('\n'.join(lines))
-        self._warn_over_forgotten(name, role)
+        self._warn_over_forgotten(name, role, results)
 
-    def _warn_over_forgotten(self, name: str, role: str) -> None:
+    def _warn_over_forgotten(self, name: str, role: str, results: Mapping[str, float]) -> None:
         """Say so once a validation where a forget set fell too far, and once a run where a reference is none."""
         metric, yardstick = self.yardstick()
         margin = (self.opt.get('train') or {}).get('over_forget_margin')
         found = {which: values[metric] for which, values in self.references.get(name, {}).items() if metric in values}
-        if role != 'forget' or metric not in self.metric_results or not {'original', 'identity'} <= set(found):
+        if role != 'forget' or metric not in results or not {'original', 'identity'} <= set(found):
             return
         if not has_skill(found['original'], found['identity'], yardstick):
             return  # nothing to forget, so nothing to over-forget
@@ -196,28 +178,35 @@ class ValidationTracking:
                     f'the original {yardstick.shown(found["original"])}, so it was trained with such data. It is left '
                     'out of the verdict: correct path.pretrain_network_retrained, or set it to ~.')
         held = references(found, yardstick)[0]
-        below = -yardstick.gain(self.metric_results[metric], found[held])
+        below = -yardstick.gain(results[metric], found[held])
         if below > (DEFAULT_OVER_FORGET_MARGIN if margin is None else margin):
             label = 'retrained network' if held == 'retrained' else 'identity baseline'
             get_root_logger().warning(f'{name} is over-forgotten: {yardstick.shown(below)} below the {label}, which '
                                       'tells an observer that something was removed and usually costs the retain sets.')
 
-    def _end_of_round(self, name: str, tb_logger) -> None:
-        """After the last data set of a validation: the reference lines, the stop rule, and the state that waited."""
-        self._round[name] = self.metric_results
-        if self._round.keys() < self.roles().keys():
-            return
-        results, self._round = self._round, {}
-        if tb_logger and not self._has_references and any(results.values()):
-            tb_logger.add_custom_scalars(chart_layout(self.roles(), results))
-            self._draw_references(osp.dirname(tb_logger.log_dir))
-            self._has_references = True
-        self.observe_round(results)
-        self.write_awaited_state()
+    def end_of_round(self, name: str, results: dict[str, float], tb_logger: Any, original: str | None
+                     ) -> dict[str, dict[str, float]] | None:
+        """After a data set, the metrics of all of them by name if it was the last of a validation, else None.
 
-    def _draw_references(self, folder: str) -> None:
+        Args:
+            name: of the data set.
+            results: see `validate`.
+            tb_logger: gets the reference lines once.
+            original: the file of the original, whose line has its name.
+        """
+        self._round[name] = results
+        if self._round.keys() < self.roles().keys():
+            return None
+        found, self._round = self._round, {}
+        if tb_logger and not self._has_references and any(found.values()):
+            tb_logger.add_custom_scalars(chart_layout(self.roles(), found))
+            self._draw_references(osp.dirname(tb_logger.log_dir), original)
+            self._has_references = True
+        return found
+
+    def _draw_references(self, folder: str, original: str | None) -> None:
         names = {'identity': 'identity baseline'}
-        for which, path in (('original', self.original_path),
+        for which, path in (('original', original),
                             ('retrained', self.opt['path'].get('pretrain_network_retrained'))):
             if path is not None:
                 names[which] = f'{which} {osp.splitext(osp.basename(path))[0]}'
@@ -227,11 +216,21 @@ class ValidationTracking:
                 for metric, value in references.get(which, {}).items()}, int(self.opt['train']['total_iter']))
 
 
+def references_of(model: Any, name: str) -> dict[str, dict[str, float]]:
+    """What a data set scored by each reference: reference -> metric -> value; nothing in a model of BasicSR's own."""
+    return model.tracking.references.get(name, {}) if hasattr(model, 'tracking') else {}
+
+
+def psnr_metric(opt: Mapping) -> str | None:
+    """The name under which the option file measures PSNR."""
+    metrics = (opt.get('val') or {}).get('metrics') or {}
+    return next((name for name, block in metrics.items() if block.get('type') == 'calculate_psnr'), None)
+
+
 def judged_by(opt: Mapping) -> tuple[str | None, Yardstick]:
     """The name under `val.metrics` of the metric that forgetting is judged by, None without one, and its yardstick."""
     skill, metrics = (opt.get('train') or {}).get('skill_opt') or {}, (opt.get('val') or {}).get('metrics') or {}
-    name = skill.get('metric') or next(
-        (name for name, block in metrics.items() if block.get('type') == 'calculate_psnr'), None)
+    name = skill.get('metric') or psnr_metric(opt)
     if name not in metrics:
         return None, PSNR
     return name, yardstick_of(name, metrics[name], skill.get('margin'))

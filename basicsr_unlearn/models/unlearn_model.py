@@ -1,53 +1,57 @@
-"""The model that unlearns: forget, retain and adversarial terms, a frozen teacher, a stop rule."""
-import hashlib
-import inspect
+"""The model that unlearns, as BasicSR trains and tests it: data in, log out, files."""
 from collections import OrderedDict
-from copy import deepcopy
+from os import path as osp
 
 import torch
 from basicsr.losses import build_loss
 from basicsr.models.sr_model import SRModel
-from basicsr.utils.registry import MODEL_REGISTRY
-from torch.nn.modules.batchnorm import _BatchNorm
+from basicsr.utils import get_root_logger
+from basicsr.utils.dist_util import master_only
+from basicsr.utils.registry import ARCH_REGISTRY, MODEL_REGISTRY
 
-from basicsr_unlearn.core.dual import DualWeight
-from basicsr_unlearn.core.gradients import gradient_cosine, reconcile
-from basicsr_unlearn.core.images import batch_psnr, degraded_as_output
-from basicsr_unlearn.core.modes import eval_mode
-from basicsr_unlearn.core.parts import live_parameters
-from basicsr_unlearn.core.phases import check_phases, phase_terms
-from basicsr_unlearn.engine.compat import wrap_ddp
-from basicsr_unlearn.errors import OptionError, TrainingError
+from basicsr_unlearn.core.building import AUTO, OPTIMIZERS, UNFITTED, build_objective, build_preparation
+from basicsr_unlearn.core.memory import peak_memory
+from basicsr_unlearn.core.modes import bare, frozen_copy
+from basicsr_unlearn.core.processes import wrap_ddp
+from basicsr_unlearn.core.seeds import step_seed
+from basicsr_unlearn.core.stop_rule import StopRule
+from basicsr_unlearn.core.unlearner import Unlearner
+from basicsr_unlearn.errors import CheckpointError, OptionError, TrainingError
 from basicsr_unlearn.methods.presets import expand_method
-from basicsr_unlearn.models.checkpointing import Checkpointing, weights_digest
-from basicsr_unlearn.models.preparing import AUTO, UNFITTED, Preparing, fresh_seed
+from basicsr_unlearn.models.first_batches import STREAMS, by_stream, first_batches
+from basicsr_unlearn.models.reference_networks import ReferenceNetworks
 from basicsr_unlearn.models.stopping import Stopping
 from basicsr_unlearn.models.tracking import ValidationTracking
-
-OPTIMIZERS = {'Adam': torch.optim.Adam, 'AdamW': torch.optim.AdamW, 'SGD': torch.optim.SGD}
-STREAMS = ('forget', 'retain')
+from basicsr_unlearn.models.training_state import training_state
+from basicsr_unlearn.models.weights import load_weights, save_weights, weights_digest
+from basicsr_unlearn.zoo.checkpoint import resolve_checkpoint, write_atomically
 
 
 @MODEL_REGISTRY.register()
-class UnlearnModel(ValidationTracking, Stopping, Checkpointing, Preparing, SRModel):
+class UnlearnModel(SRModel):
     """Unlearns a forget set with any registered network and any registered losses.
 
     One step minimises `forget_opt(net(forget_lq)) + retain_opt(net(retain_lq)) + adversarial_opt(net, ...) +
     anchor_opt(weights)`; each term may be left out, or take turns with others (`phases`). Options of `train:` are
-    described in options/unlearn_haze.yml and docs/options.md.
+    described in options/unlearn_haze.yml and options/README.md.
+
+    It holds an `Unlearner`, which makes the steps; `tracking`, which validates; and `stopping`, which ends the run.
+    Inherited from SRModel: construction, schedulers, file names.
 
     The teacher is a frozen copy of the original network. On a resume it is read again from the original's file, never
-    from the half-unlearned weights. Each step draws its random numbers from a stream of its own, set by `manual_seed`,
-    rank and iteration, so that a resumed run repeats the uninterrupted one bit for bit on the CPU.
-
-    New here: settings and the step. In mixins: validation (ValidationTracking), the stop rule (Stopping), files and
-    resume (Checkpointing), edits, masks and anchors (Preparing). Inherited from SRModel: construction, schedulers.
+    from the half-unlearned weights; masks, anchors and proxy are made again from the same batches.
     """
+
+    run_record = None  # given by our entry point
+    state_after_validation: tuple[int, int] | None = None  # epoch, iteration: to be written again after it
 
     # ---------------------------------------------------------------- settings
 
     def __init__(self, opt: dict):
-        super().__init__(expand_method(opt))  # for BasicSR's own entry point; ours has done it
+        opt = expand_method(opt)  # for BasicSR's own entry point; ours has done it
+        self.networks = ReferenceNetworks(opt, torch.device('cuda' if opt['num_gpu'] != 0 else 'cpu'))
+        self.tracking = ValidationTracking(opt, self.networks)
+        super().__init__(opt)
 
     def model_to_device(self, net: torch.nn.Module) -> torch.nn.Module:
         if not self.opt['dist']:
@@ -56,72 +60,31 @@ class UnlearnModel(ValidationTracking, Stopping, Checkpointing, Preparing, SRMod
         return wrap_ddp(net.to(self.device), self.device, unused)
 
     def init_training_settings(self) -> None:
-        train_opt = self.opt['train']
+        train_opt, seed = self.opt['train'], self.opt['manual_seed']
         self.original_path = self.opt['path'].get('pretrain_network_g')
         self.original_key = self.opt['path'].get('param_key_g')
         if self.original_path is None:
             raise OptionError('path.pretrain_network_g is empty: give the checkpoint that has something to forget.')
         self.memory_format = torch.channels_last if train_opt.get('channels_last') else torch.contiguous_format
-        self.net_g.to(memory_format=self.memory_format)
-        self.teacher = self._frozen_copy()
-        self.original_digest = weights_digest(self.teacher)
+        self.net_g.to(memory_format=self.memory_format).train()
+        self.networks.original = teacher = frozen_copy(self.net_g)
+        self.original_digest = weights_digest(teacher)
         self.ema_decay = train_opt.get('ema_decay') or 0
         if self.ema_decay > 0:
-            self.net_g_ema = self._frozen_copy()
+            self.net_g_ema = frozen_copy(self.net_g)
 
-        self.losses = {term: self._build_loss(term, train_opt[f'{term}_opt'])
-                       for term in (*STREAMS, 'adversarial') if train_opt.get(f'{term}_opt')}
-        self.set_up_parts(train_opt)
-        if not self.terms:
-            raise OptionError('train has none of forget_opt, retain_opt, adversarial_opt and anchor_opt: there is '
-                              'nothing to do.')
-        self.phases = train_opt.get('phases') or [{'terms': self.terms}]
-        check_phases(self.phases, self.terms)
-        try:
-            self.dual = DualWeight(**train_opt['dual_opt']) if train_opt.get('dual_opt') else None
-        except ValueError as error:
-            raise OptionError(f'train.dual_opt: {str(error).rstrip(".")}.') from error
-        self.conflict = train_opt.get('conflict_opt')
-        self.retain_target = (train_opt.get('retain_opt') or {}).get('target') or 'gt'
-        self.amp = train_opt.get('amp') == 'bf16'
-        self.grad_clip = train_opt.get('grad_clip') or float('inf')
-        self.conflict_freq = train_opt.get('conflict_freq') or 0
-        # networks with batch normalisation must not see forget and retain samples in one batch
-        self.joint_forward = (not any(isinstance(module, _BatchNorm) for module in self.net_g.modules())
-                              and not train_opt.get('conflict_opt'))  # two gradients: each through its own half
-        self.set_up_stop_rule(train_opt.get('stop_opt'))
-        self.log_dict = OrderedDict()
-        self.grad_cosine = torch.zeros((), device=self.device)
-
-        self.net_g.train()
+        objective = build_objective(train_opt, seed, build_loss, 'train.')
+        preparation = build_preparation(train_opt, seed, 'train.')
+        rule = StopRule.of_options(train_opt['stop_opt']) if train_opt.get('stop_opt') is not None else None
         self.setup_optimizers()
+        self.unlearner = Unlearner(
+            self.net_g, objective=objective, preparation=preparation, stop_rule=rule, optimizer=self.optimizer_g,
+            teacher=teacher, fresh=self._fresh_network, total_iter=int(train_opt['total_iter']),
+            grad_clip=train_opt.get('grad_clip'), amp=train_opt.get('amp'), seed=seed,
+            conflict_freq=train_opt.get('conflict_freq') or 0, tell=get_root_logger().warning)
+        self.stopping = Stopping(rule, self.opt, self.tracking, self.unlearner.observer)
         self.setup_schedulers()
-
-    @property
-    def terms(self) -> list[str]:
-        """The terms of the objective by name."""
-        return [*self.losses, *(['anchor'] if self.anchors is not None else [])]
-
-    @property
-    def streams_trained(self) -> set[str]:
-        """The streams of the training data that the objective looks at."""
-        streams = {stream for stream in STREAMS if stream in self.losses}
-        return streams | ({getattr(self.losses['adversarial'], 'source', 'retain')} & set(STREAMS)
-                          if 'adversarial' in self.losses else set())
-
-    def _frozen_copy(self) -> torch.nn.Module:
-        """A copy of the network that never trains."""
-        return deepcopy(self.get_bare_model(self.net_g)).eval().requires_grad_(False)
-
-    def _build_loss(self, term: str, opt: dict) -> torch.nn.Module:
-        opt = {key: value for key, value in opt.items() if not (term == 'retain' and key == 'target')}
-        try:
-            loss = build_loss(opt).to(self.device)
-        except (TypeError, ValueError) as error:
-            raise OptionError(f'train.{term}_opt: {str(error).rstrip(".")}.') from error
-        if getattr(loss, 'seed', 0) is None:
-            loss.seed = fresh_seed(self.opt['manual_seed'])
-        return loss
+        self.log_dict = OrderedDict()
 
     def get_optimizer(self, optim_type: str, params: list, lr: float | str, **kwargs) -> torch.optim.Optimizer:
         lr = UNFITTED if lr == AUTO else lr
@@ -129,210 +92,207 @@ class UnlearnModel(ValidationTracking, Stopping, Checkpointing, Preparing, SRMod
             return OPTIMIZERS[optim_type](params, lr=lr, **kwargs)
         return super().get_optimizer(optim_type, params, lr, **kwargs)
 
-    def model_ema(self, decay: float = 0.999) -> None:
-        super().model_ema(decay)
-        # statistics of batch normalisation, which BasicSR leaves as they were at the start
-        for average, now in zip(self.net_g_ema.buffers(), self.get_bare_model(self.net_g).buffers()):
-            average.copy_(now)
+    def _fresh_network(self) -> torch.nn.Module:
+        arguments = dict(self.opt['network_g'])
+        return ARCH_REGISTRY.get(arguments.pop('type'))(**arguments)
+
+    @property
+    def iteration(self) -> int:
+        """The last one trained; BasicSR's own counter runs ahead at the end."""
+        return self.unlearner.iteration if self.is_train else 0
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the stop rule has ended the run."""
+        return self.is_train and self.stopping.stopped
 
     # ---------------------------------------------------------------- one step
 
     def feed_data(self, data: dict) -> None:
-        self.batch = {key: self._on_device(value) for key, value in data.items()
-                      if key.startswith(tuple(f'{stream}_' for stream in STREAMS)) and torch.is_tensor(value)}
-        for stale in ('lq', 'gt'):
-            if hasattr(self, stale):
-                delattr(self, stale)
-        if 'lq' in data:
-            super().feed_data(data)
-
-    def _on_device(self, value: torch.Tensor) -> torch.Tensor:
-        return value.to(self.device, memory_format=self.memory_format if value.dim() == 4 else torch.preserve_format)
+        self.batches = {stream: {name: value.to(self.device, memory_format=self.memory_format if value.dim() == 4
+                                                else torch.preserve_format) for name, value in batch.items()}
+                        for stream, batch in by_stream(data).items()}
+        if not any('lq' in batch for batch in self.batches.values()):
+            raise OptionError(f'datasets.train gives neither {" nor ".join(f"{stream}_lq" for stream in STREAMS)}: its '
+                              'type must be ForgetRetainDataset or another that does.')
 
     def optimize_parameters(self, current_iter: int) -> None:
-        if self.stop_now(current_iter):
+        if self.stopping.stop_now(current_iter - 1):
+            self.log_dict = {}
             return
-        self._check_streams()
-        self.prepare()
+        self.unlearner.iteration = current_iter - 1
+        self.unlearner.check_streams(self.batches)
+        if not self.unlearner.prepared:
+            self._prepare()
+        # what data sets draw between two steps, if they do, is then the same in a resumed run
         torch.manual_seed(step_seed(self.opt['manual_seed'], self.opt['rank'], current_iter))
-        self.optimizer_g.zero_grad(set_to_none=True)
-        active = self._active_terms(current_iter)
-        with_cosine = (self.conflict_freq and (current_iter - 1) % self.conflict_freq == 0
-                       and 'forget' in self.losses and active != ['forget'])
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.amp):
-            outputs = self._outputs({*active, 'forget'} if with_cosine else set(active))
-            losses, scores = self._losses(outputs, active)
-        if with_cosine:
-            rest = sum(loss for term, loss in losses.items() if term != 'forget')
-            self.grad_cosine = gradient_cosine(losses['forget'], rest, self._trainable())
-        total = self._backward(losses, active)
-        self.mask_gradients()
-        norm = torch.nn.utils.clip_grad_norm_(self._trainable(), self.grad_clip)
-        self._require_finite(total, norm, current_iter)
-        with self.eased():
-            self.optimizer_g.step()
-        self.iteration = current_iter
+        log = self.unlearner.step(**self.batches)
         if self.ema_decay > 0:
             self.model_ema(decay=self.ema_decay)
-        self.restore_masked_weights()
-        self._observe_dual(scores)
-
-        log = OrderedDict((f'l_{term}', loss.detach().float()) for term, loss in losses.items())
-        log.update(scores, grad_norm=norm.detach().float())
-        if self.conflict_freq:
-            log['grad_cosine'] = self.grad_cosine
-        if self.dual:
-            log['dual_weight'] = torch.tensor(self.dual.value, device=self.device)
+            if self.unlearner.preparation.masking is not None:
+                self.unlearner.preparation.masking.restore(self.net_g_ema)
         self.log_dict = self.reduce_loss_dict(log)
-        self.observe_batch(scores)
 
-    def _active_terms(self, current_iter: int) -> list[str]:
-        """The terms of this iteration; while forgetting rests, others, also in a phase that has none of them."""
-        active = phase_terms(self.phases, current_iter)
-        if not self.holding:
-            return active
-        return [term for term in active if term != 'forget'] or [term for term in self.terms if term != 'forget']
+    def _prepare(self) -> None:
+        """Edit, mask, anchor, and fit the rate, at the first step of this process."""
+        preparation, first, log = self.unlearner.preparation, self.iteration == 0, get_root_logger()
+        needed = preparation.needs(self.unlearner.objective.anchors)
+        self.unlearner.prepare(**first_batches(self.opt, preparation.batches) if needed else {})
+        if first and preparation.edits:
+            total = sum(p.numel() for p in self.net_g.parameters())
+            log.info(f'edit_opt changed {preparation.changed:,d} of {total:,d} weights '
+                     f'({100 * preparation.changed / total:.1f} %).')
+            if self.ema_decay > 0:
+                self.model_ema(0)
+        if preparation.masking is not None:
+            moving, total = preparation.masking.moving, preparation.masking.total
+            log.info(f'mask_opt lets {moving:,d} of {total:,d} weights move ({100 * moving / total:.1f} %).')
+        if preparation.rate is not None:
+            for scheduler in self.schedulers:
+                scheduler.base_lrs = [base * preparation.rate for base in scheduler.base_lrs]
+            log.info(f'optim_g.lr auto: {preparation.rate:.3g}, at which one step goes '
+                     f'{100 * preparation.forget_step:.3g} % of the way to the untouched input, to first order.')
 
-    def _backward(self, losses: dict[str, torch.Tensor], active: list[str]) -> torch.Tensor:
-        """Fill the gradients of the weights; the sum of the active terms."""
-        weight = self.dual.value if self.dual else 1.0
-        terms = {term: losses[term] * weight if term in ('retain', 'adversarial') else losses[term] for term in active}
-        total = sum(terms.values())
-        rest = sum(loss for term, loss in terms.items() if term != 'forget')
-        if self.conflict is None or 'forget' not in terms or len(terms) == 1:
-            total.backward()
-        else:
-            weights = [p for _, p in live_parameters(self.get_bare_model(self.net_g))]  # weight decay moves the dead
-            pair = [torch.autograd.grad(goal, weights, retain_graph=True, materialize_grads=True, allow_unused=True)
-                    for goal in (terms['forget'], rest)]
-            for p, gradient in zip(weights, reconcile(*pair, **self.conflict)):
-                p.grad = gradient
-        if self.opt['dist'] and self.conflict is not None:  # DistributedDataParallel was passed by
-            for p in (p for p in self._trainable() if p.grad is not None):
-                torch.distributed.all_reduce(p.grad)
-                p.grad /= self.opt['world_size']
-        return total
+    def model_ema(self, decay: float = 0.999) -> None:
+        super().model_ema(decay)
+        # statistics of batch normalisation, which BasicSR leaves as they were at the start
+        for average, now in zip(self.net_g_ema.buffers(), bare(self.net_g).buffers()):
+            average.copy_(now)
 
-    def _observe_dual(self, scores: dict[str, torch.Tensor]) -> None:
-        if self.dual is None or 'psnr_retain_original' not in scores:
-            return
-        drop = (scores['psnr_retain_original'] - scores['psnr_retain']).double()
-        if self.opt['dist']:
-            torch.distributed.all_reduce(drop)
-            drop /= self.opt['world_size']
-        self.dual.observe(float(drop))
+    # ---------------------------------------------------------------- validation
 
-    def _check_streams(self) -> None:
-        """Raise OptionError if the data lack a stream that a term or the stop rule needs."""
-        given = [stream for stream in STREAMS if f'{stream}_lq' in self.batch]
-        if not given:
-            raise OptionError('datasets.train gives neither forget_lq nor retain_lq: its type must be '
-                              'ForgetRetainDataset or another that does.')
-        needs = {f'{stream}_opt': stream for stream in STREAMS if stream in self.losses}
-        needs.update({f'stop_opt needs PSNR of the {stream} stream, which': stream for stream in STREAMS
-                      if self.observes(stream)})
-        if 'adversarial' in self.losses:
-            needs['adversarial_opt'] = getattr(self.losses['adversarial'], 'source', 'retain')
-        for name, stream in needs.items():
-            if stream not in given:
-                raise OptionError(f'train.{name} has no data: datasets.train gives no {stream} stream.')
-
-    def _step_net(self) -> torch.nn.Module:
-        """The network for the passes of a step; DistributedDataParallel could not follow two separate gradients."""
-        return self.net_g if self.conflict is None else self.get_bare_model(self.net_g)
-
-    def _trainable(self) -> list[torch.nn.Parameter]:
-        return [p for p in self.net_g.parameters() if p.requires_grad]
-
-    def _outputs(self, trained: set[str]) -> dict[str, torch.Tensor]:
-        """Outputs of the streams that a term or the stop rule needs, in one pass where the network allows it.
-
-        Args:
-            trained: terms that need a gradient; other outputs are without.
+    @property
+    def tested_net(self) -> torch.nn.Module:
+        """The averaged network if there is one, else the bare network, since only the first process validates:
+        DistributedDataParallel would wait for the others to share the statistics of batch normalisation.
         """
-        wanted = {stream: self.batch[f'{stream}_lq'] for stream in STREAMS
-                  if stream in trained or self.observes(stream)}
-        inputs = {stream: lq for stream, lq in wanted.items() if stream in trained}
-        trained_net = self._step_net()
-        if self.joint_forward and len({lq.shape[1:] for lq in inputs.values()}) == 1:
-            joint = trained_net(torch.cat(list(inputs.values())))
-            outputs = dict(zip(inputs, joint.split([len(lq) for lq in inputs.values()])))
-        else:
-            outputs = {stream: trained_net(lq) for stream, lq in inputs.items()}
-        net = self.get_bare_model(self.net_g)
-        for stream in wanted.keys() - inputs.keys():
-            with eval_mode(net), torch.no_grad():
-                outputs[stream] = net(wanted[stream])
-        return {stream: output.float() for stream, output in outputs.items()}
+        return getattr(self, 'net_g_ema', None) or bare(self.net_g)
 
-    def _losses(self, outputs: dict[str, torch.Tensor], active: list[str]
-                ) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
-        """The terms of the objective, and scores in dB for the log and the stop rule."""
-        batch, losses, scores = self.batch, {}, {}
-        if 'forget' in outputs:
-            lq, gt = batch['forget_lq'], batch['forget_gt']
-            scores['psnr_forget'] = batch_psnr(outputs['forget'], gt)
-            scores['psnr_forget_input'] = batch_psnr(degraded_as_output(lq, gt), gt)
-            if self.observes('forget') and self.stop_rule.start is None:
-                scores['psnr_forget_original'] = batch_psnr(self._teach(lq), gt)
-            if 'forget' in self.losses:
-                loss = self.losses['forget']
-                extra = {'lq': lambda: lq, 'teacher': lambda: self._teach(lq), 'proxy': lambda: self._ask_proxy(lq),
-                         'net': self._step_net, 'teacher_net': lambda: self.teacher}
-                try:
-                    losses['forget'] = in_one(loss(outputs['forget'], gt, **{name: extra[name]() for name in extra
-                                                                             if takes(loss, name)}))
-                except ValueError as error:
-                    raise OptionError(f'train.forget_opt: {str(error).rstrip(".")}.') from error
-        if 'retain' in outputs:
-            lq, gt = batch['retain_lq'], batch['retain_gt']
-            with_teacher = self.retain_target == 'teacher' or self.observes('retain') or self.dual
-            taught = self._teach(lq) if with_teacher else None
-            scores['psnr_retain'] = batch_psnr(outputs['retain'], gt)
-            if taught is not None:
-                scores['psnr_retain_original'] = batch_psnr(taught, gt)
-            if 'retain' in self.losses:
-                losses['retain'] = in_one(self.losses['retain'](outputs['retain'],
-                                                                taught if self.retain_target == 'teacher' else gt))
-        if 'adversarial' in active:
-            loss = self.losses['adversarial']
-            stream = getattr(loss, 'source', 'retain')
-            losses['adversarial'] = loss(self._step_net(), batch[f'{stream}_lq'], batch[f'{stream}_gt'], self.teacher)
-        if 'anchor' in active:
-            net = self.get_bare_model(self.net_g)
-            losses['anchor'] = sum(anchor(net) for anchor in self.anchors)
-        return losses, scores
+    def dist_validation(self, dataloader, current_iter, tb_logger, save_img) -> None:
+        super().dist_validation(dataloader, current_iter, tb_logger, save_img)
+        if self.is_train:
+            self.stopping.share_observations()
 
-    def _ask_proxy(self, lq: torch.Tensor) -> torch.Tensor:
-        if self.proxy is None:
-            raise OptionError('train.forget_opt asks for the proxy network: add train.proxy_opt.')
-        with torch.no_grad():
-            return self.proxy(lq).float()
-
-    @torch.no_grad()
-    def _teach(self, lq: torch.Tensor) -> torch.Tensor:
-        return self.teacher(lq).float()
-
-    def _require_finite(self, total: torch.Tensor, norm: torch.Tensor, current_iter: int) -> None:
-        # the gradient is the same on all ranks, so all of them leave together
-        if torch.isfinite(norm) and (self.opt['dist'] or torch.isfinite(total)):
+    def nondist_validation(self, dataloader, current_iter, tb_logger, save_img) -> None:
+        """Score one data set. Raises TrainingError if an output is not finite."""
+        step = self.iteration if self.is_train else current_iter
+        self.metric_results = self.tracking.validate(dataloader, self.tested_net, step, tb_logger, save_img)
+        if not self.is_train:
             return
-        raise TrainingError(f'Loss or gradient is not finite at iteration {current_iter}, so nothing was changed by it '
-                            f'and the checkpoints in {self.opt["path"]["models"]} stay as they are: lower '
-                            'train.optim_g.lr, set train.grad_clip, or bound the ascent.')
+        name = dataloader.dataset.opt['name']
+        results = self.tracking.end_of_round(name, self.metric_results, tb_logger, self.original_path)
+        if results is not None:
+            self.stopping.observe_round(results)
+            self.write_awaited_state()
 
+    # ---------------------------------------------------------------- files
 
-def step_seed(manual_seed: int, rank: int, iteration: int) -> int:
-    """Seed of one step's random numbers, different for each seed, rank and iteration."""
-    digest = hashlib.sha256(f'{manual_seed}/{rank}/{iteration}'.encode()).digest()
-    return int.from_bytes(digest[:7], 'little')
+    def load_network(self, net: torch.nn.Module, load_path: str, strict: bool = True, param_key: str | None = 'params'
+                     ) -> None:
+        """Load any container that `read_weights` knows; see `load_weights` for the errors.
 
+        BasicSR's default key `params` is taken as 'whatever is there'; only the key that the option file names is
+        insisted on. It is that of the original: checkpoints of this run have `params` and `params_ema`.
+        """
+        path = resolve_checkpoint(load_path)
+        if self.is_train and osp.dirname(osp.abspath(path)) == osp.abspath(self.opt['path']['models']):
+            key = 'params_ema' if net is getattr(self, 'net_g_ema', None) else 'params'
+        else:
+            key = param_key if param_key == self.opt['path'].get('param_key_g') else None
+        load_weights(net, path, key, strict)
 
-def takes(loss: torch.nn.Module, name: str) -> bool:
-    """Whether the loss's forward has an input of this name, and uses it; so BasicSR's own losses serve too."""
-    return getattr(loss, f'needs_{name}', True) and name in inspect.signature(loss.forward).parameters
+    @master_only
+    def save_network(self, net: torch.nn.Module | list[torch.nn.Module], net_label: str, current_iter: int,
+                     param_key: str | list[str] = 'params') -> None:
+        """Write `<label>_<iter>.pth`; see `save_weights` for the errors."""
+        nets = dict(zip(param_key, net)) if isinstance(net, list) else {param_key: net}
+        label = 'latest' if current_iter == -1 else current_iter
+        save_weights(nets, osp.join(self.opt['path']['models'], f'{net_label}_{label}.pth'), self.iteration)
 
+    def save(self, epoch: int, current_iter: int) -> None:
+        """Save as BasicSR does. Raises TrainingError instead of saving a last checkpoint that nothing was done to."""
+        if current_iter != -1 and self.stopped:
+            return  # batches fetched ahead of the stop are counted but not trained on
+        if current_iter == -1:
+            self._require_change()
+            self.stopping.report_end(self.iteration)
+        super().save(epoch, current_iter)
+        if current_iter == -1:
+            get_root_logger().info(f'Peak memory: {peak_memory():.0f} MB.')
 
-def in_one(loss: torch.Tensor | tuple) -> torch.Tensor:
-    """A loss as one number: BasicSR's PerceptualLoss returns two, one of which may be None."""
-    return sum(part for part in loss if part is not None) if isinstance(loss, tuple) else loss
+    def _require_change(self) -> None:
+        if self.iteration == 0:
+            raise TrainingError('The run trained nothing: datasets.train must give at least as many items as a batch.')
+        if weights_digest(bare(self.net_g)) == self.original_digest:
+            raise TrainingError(f'The run changed nothing in {self.iteration} iterations, so this network would be the '
+                                'original: check train.optim_g.lr, and that the losses are not 0 from the start.')
+
+    @master_only
+    def save_training_state(self, epoch: int, current_iter: int) -> None:
+        """Write `<iter>.state` atomically.
+
+        Where a validation is due, which the stop rule and the run's record need, it is written once more after that;
+        the first one says so, and a resume from it makes the validation.
+        """
+        if current_iter == -1:
+            return
+        due = (self.opt.get('val') is not None and bool(self.tracking.roles())
+               and current_iter % self.opt['val']['val_freq'] == 0)
+        if due:
+            self.state_after_validation = epoch, current_iter
+        if self.run_record is not None:
+            self.run_record.validation_due = due
+        if not due or self.run_record is not None:  # BasicSR's own entry point would not make the validation
+            self._write_state(epoch, current_iter)
+
+    def write_awaited_state(self) -> None:
+        """Write the state that waited for a validation, if there is one."""
+        if self.state_after_validation is not None:
+            if self.run_record is not None:
+                self.run_record.validation_due = False
+            self._write_state(*self.state_after_validation)
+            self.state_after_validation = None
+
+    def _write_state(self, epoch: int, current_iter: int) -> None:
+        state = training_state(self, epoch, current_iter)
+        rule = self.unlearner.stop_rule
+        state['unlearning'] = {
+            'original_path': self.original_path, 'original_key': self.original_key,
+            'original_digest': self.original_digest, 'manual_seed': self.opt['manual_seed'],
+            'ema': self.ema_decay > 0, 'grad_cosine': float(self.unlearner.grad_cosine),
+            'stop_rule': rule.state_dict() if rule else None,
+            **self.tracking.state_dict(), **self.unlearner.objective.state_dict()}
+        write_atomically(state, osp.join(self.opt['path']['training_states'], f'{current_iter}.state'))
+
+    def resume_training(self, resume_state: dict) -> None:
+        """Optimizer, scheduler, stop rule, EMA, and the teacher from the original's file.
+
+        Raises:
+            CheckpointError: the state is another model's, or the original is missing or no longer what it was.
+        """
+        state = resume_state.get('unlearning')
+        if state is None:
+            raise CheckpointError('The training state to resume was not written by UnlearnModel: start without '
+                                  '--auto_resume and path.resume_state.')
+        super().resume_training(resume_state)
+        self.original_path, self.original_key = state['original_path'], state['original_key']
+        teacher = self.unlearner.teacher
+        load_weights(teacher, resolve_checkpoint(self.original_path), self.original_key,
+                     self.opt['path'].get('strict_load_g', True))
+        self.original_digest = weights_digest(teacher)
+        if self.original_digest != state['original_digest']:
+            raise CheckpointError(f'{self.original_path} has changed since the run began, so the teacher would be '
+                                  'another network: put the original checkpoint back, or start anew.')
+        if self.ema_decay > 0:
+            if not state['ema']:
+                raise CheckpointError('The run to resume had no train.ema_decay: set it to 0, or start anew.')
+            self.load_network(self.net_g_ema, self.opt['path']['pretrain_network_g'])
+        if self.unlearner.stop_rule and state['stop_rule']:
+            self.unlearner.stop_rule.load_state_dict(state['stop_rule'])
+        self.unlearner.objective.load_state_dict(state)
+        self.unlearner.grad_cosine = torch.tensor(state['grad_cosine'], device=self.device)
+        self.unlearner.iteration = resume_state['iter']
+        self.tracking.load_state_dict(state)
+        if self.opt['manual_seed'] != state['manual_seed']:
+            get_root_logger().warning(f'The run began with manual_seed {state["manual_seed"]} and goes on with '
+                                      f'{self.opt["manual_seed"]}: it will not equal an uninterrupted run.')

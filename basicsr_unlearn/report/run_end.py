@@ -49,11 +49,12 @@ def strips_of_run(model: UnlearnModel) -> dict[str, list[Strip]]:
     val, scale = model.opt.get('val') or {}, model.opt.get('scale', 1)
     count = DEFAULT_STRIPS if val.get('strips') is None else val['strips']
     unlearned = getattr(model, 'net_g_ema', None) or model.get_bare_model(model.net_g)
-    nets = {'original': model.teacher, 'unlearned': unlearned, 'retrained': model.retrained}
+    nets = {'original': model.networks.get('original'), 'unlearned': unlearned,
+            'retrained': model.networks.get('retrained')}
     nets = {column: in_tiles(net, val, scale) for column, net in nets.items() if net is not None}
     found = {}
     for key, block in model.opt['datasets'].items():
-        if key == 'train' or block['name'] not in model.history:
+        if key == 'train' or block['name'] not in model.tracking.history:
             continue
         dataset = DATASET_REGISTRY.get(block['type'])(deepcopy(dict(block)))
         few = [dataset[index] for index in evenly(len(dataset), count)]

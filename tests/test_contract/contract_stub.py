@@ -117,14 +117,12 @@ class Stub:
         path = self.root / f'{name.replace("/", "_")}.yml'
         path.write_text("plugin: !!python/name:basicsr_unlearn.plugin.__version__ ''\n"
                         + yaml.safe_dump(opt, sort_keys=False))
-        prepare, step = UnlearnModel.prepare, UnlearnModel.optimize_parameters
+        prepare, step = UnlearnModel._prepare, UnlearnModel.optimize_parameters
 
         def note(model: UnlearnModel) -> None:
-            first = run.model is None
             prepare(model)
-            if first:
-                run.model = model
-                run.start = {key: value.clone() for key, value in model.net_g.state_dict().items()}
+            run.model = model
+            run.start = {key: value.clone() for key, value in model.net_g.state_dict().items()}
 
         def interrupt(model: UnlearnModel, iteration: int) -> None:
             if end is not None and iteration > end:
@@ -133,7 +131,7 @@ class Stub:
 
         with pytest.MonkeyPatch.context() as patch:
             patch.chdir(run.folder)
-            patch.setattr(UnlearnModel, 'prepare', note)
+            patch.setattr(UnlearnModel, '_prepare', note)
             patch.setattr(UnlearnModel, 'optimize_parameters', interrupt)
             run.code = train.main(['-opt', str(path), *flags])
         return run

@@ -10,10 +10,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from basicsr_unlearn.core.parts import live_parameters
 from basicsr_unlearn.core.phases import phase_terms
+from basicsr_unlearn.core.seeds import step_seed
 from basicsr_unlearn.errors import OptionError
 from basicsr_unlearn.methods.presets import expand_method, method_names, read_method
-from basicsr_unlearn.models.checkpointing import weights_digest
-from basicsr_unlearn.models.unlearn_model import step_seed
+from basicsr_unlearn.models.weights import weights_digest
 from basicsr_unlearn.options.option_file import check_options
 
 # What a loss does as forget_opt, by its class: 'ascent' raises the error on the forget set, 'target' goes somewhere.

@@ -3,10 +3,10 @@ import pytest
 import torch
 from basicsr.archs import build_network
 from basicsr.data import build_dataset
+from basicsr_unlearn.models.preparing import Preparing, build_parts
 
 from basicsr_unlearn.core.parts import ANCHORS, EDITS, MASKS, Edit, Evidence, Mask, live_parameters
-from basicsr_unlearn.models.checkpointing import weights_digest
-from basicsr_unlearn.models.preparing import Preparing, build_parts
+from basicsr_unlearn.models.weights import weights_digest
 
 NETWORK = {'type': 'NAFNet', 'width': 4, 'enc_blk_nums': [1], 'middle_blk_num': 1, 'dec_blk_nums': [1]}
 LATEST = 'experiments/tiny/models/net_g_latest.pth'
