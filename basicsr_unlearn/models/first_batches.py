@@ -9,9 +9,9 @@ STREAMS = ('forget', 'retain')
 
 def by_stream(data: Mapping) -> dict[str, dict[str, torch.Tensor]]:
     """The tensors of a batch or item as BasicSR's loader gives them, `forget_lq` and so on, by stream and name."""
-    return {stream: found for stream in STREAMS if (found := {
-        key.removeprefix(f'{stream}_'): value for key, value in data.items()
-        if key.startswith(f'{stream}_') and torch.is_tensor(value)})}
+    return {stream: {key.removeprefix(f'{stream}_'): value for key, value in data.items()
+                     if key.startswith(f'{stream}_') and torch.is_tensor(value)}
+            for stream in STREAMS if f'{stream}_lq' in data}
 
 
 def first_batches(opt: Mapping, count: int) -> dict[str, list[dict[str, torch.Tensor]]]:

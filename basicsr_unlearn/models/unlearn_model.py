@@ -112,7 +112,7 @@ class UnlearnModel(SRModel):
         self.batches = {stream: {name: value.to(self.device, memory_format=self.memory_format if value.dim() == 4
                                                 else torch.preserve_format) for name, value in batch.items()}
                         for stream, batch in by_stream(data).items()}
-        if not any('lq' in batch for batch in self.batches.values()):
+        if not self.batches:
             raise OptionError(f'datasets.train gives neither {" nor ".join(f"{stream}_lq" for stream in STREAMS)}: its '
                               'type must be ForgetRetainDataset or another that does.')
 

@@ -1,6 +1,5 @@
-"""The contract of every loss that the package registers, found in BasicSR's registry and by listing losses/."""
+"""The contract of every loss of the package, found in its table and by listing losses/."""
 import importlib
-import inspect
 import pkgutil
 from copy import deepcopy
 
@@ -8,7 +7,10 @@ import pytest
 import torch
 from contract_stub import blocks, restoring_net
 
-from basicsr_unlearn.core import losses
+from basicsr_unlearn.core import LOSSES, losses
+from basicsr_unlearn.core.objective import Paired
+from basicsr_unlearn.core.sample import Sample
+from basicsr_unlearn.core.seeds import own_random_numbers
 from basicsr_unlearn.errors import OptionError
 from basicsr_unlearn.methods.presets import method_names, read_method
 from basicsr_unlearn.options.checks import check_component
@@ -17,7 +19,8 @@ from basicsr_unlearn.options.components import Slot
 # isort: split
 from basicsr.utils.registry import LOSS_REGISTRY
 
-REGISTERED = {name: cls for name, cls in LOSS_REGISTRY if cls.__module__.startswith('basicsr_unlearn.core.losses')}
+REGISTERED = dict(LOSSES)
+PIXEL = ('L1Loss', 'MSELoss', 'CharbonnierLoss')  # BasicSR's names, for where it is not there
 PGD = {'type': 'pgd', 'eps': 0.05, 'steps': 2}
 
 # By class: the options it is tried with, one set for each way of working, and whether it draws random numbers then.
@@ -35,8 +38,10 @@ CASES = {
     'PerturbedRetainLoss': [({}, True)],
     'RelearningResistanceLoss': [({}, False), ({'criterion': 'charbonnier', 'steps': 1}, False)],
     'ContrastLoss': [({}, False)],
+    **{name: [({}, False)] for name in PIXEL},
 }
-NO_PRESET = {'ContrastLoss': 'trains AirNet from the start; nothing is unlearned by it'}
+NO_PRESET = {'ContrastLoss': 'trains AirNet from the start; nothing is unlearned by it',
+             **{name: 'as L1Loss, for those who trained with it' for name in PIXEL[1:]}}
 
 every_case = pytest.mark.parametrize('name, options, draws', [
     pytest.param(name, options, draws, id='-'.join([name, *(str(value) for value in options.values())]))
@@ -59,22 +64,12 @@ class World:
         self.net.train()
         self.net.middle_blks.eval()  # a mode of its own, which must come back
 
-    def inputs(self, loss: torch.nn.Module) -> dict:
-        with torch.no_grad():
-            teacher = self.teacher_net(self.lq)
-        given = {'lq': lambda: self.lq, 'gt': lambda: self.gt, 'target': lambda: self.gt, 'teacher': lambda: teacher,
-                 'proxy': lambda: self.proxy, 'net': lambda: self.net, 'teacher_net': lambda: self.teacher_net,
-                 'pred': lambda: self.net(self.lq), 'logits': lambda: self.net(self.lq).mean((2, 3)),
-                 'labels': lambda: torch.tensor([0, 1, 2]), 'generator': lambda: None}
-        names = inspect.signature(loss.forward).parameters
-        unknown = [name for name in names if name not in given]
-        assert not unknown, f'say in World.inputs what the input {unknown[0]} of {type(loss).__name__} is'
-        return {name: given[name]() for name in names}
-
     def value(self, loss: torch.nn.Module, seed: int = 0) -> torch.Tensor:
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            return loss(**self.inputs(loss))
+        with own_random_numbers(seed):
+            if isinstance(loss, losses.ContrastLoss):
+                return loss(self.net(self.lq).mean((2, 3)), torch.tensor([0, 1, 2]))
+            sample = Sample({'lq': self.lq, 'gt': self.gt}, self.net, self.teacher_net, lambda _: self.proxy)
+            return (loss if hasattr(loss, 'terms') else Paired(loss))(sample)
 
 
 @pytest.fixture
@@ -94,6 +89,19 @@ def test_every_file_registers_a_loss():
         path = f'basicsr_unlearn.core.losses.{module.name}'
         importlib.import_module(path)
         assert any(cls.__module__ == path for cls in REGISTERED.values()), f'{path} registers no loss'
+
+
+def test_basicsr_finds_every_loss_and_its_own_under_its_own_names():
+    for name, cls in REGISTERED.items():
+        assert (LOSS_REGISTRY.get(name) is cls) == (name not in PIXEL)
+
+
+@pytest.mark.parametrize('name', PIXEL)
+@pytest.mark.parametrize('reduction', ['mean', 'sum', 'none'])
+def test_pixel_losses_are_those_of_basicsr_to_the_bit(name, reduction):
+    pred, target = torch.rand(2, 3, 9, 7), torch.rand(2, 3, 9, 7)
+    ours, theirs = (cls(loss_weight=0.3, reduction=reduction) for cls in (REGISTERED[name], LOSS_REGISTRY.get(name)))
+    assert torch.equal(ours(pred, target), theirs(pred, target))
 
 
 def test_every_loss_has_its_cases():
@@ -121,7 +129,7 @@ def test_an_unknown_option_is_refused(name):
         check_component({'type': name, 'nosuch': 1}, Slot('loss', REGISTERED[name].terms[0]), 'train.x_opt')
 
 
-@pytest.mark.parametrize('name', REGISTERED)
+@pytest.mark.parametrize('name', sorted(set(REGISTERED) - set(PIXEL)))
 @pytest.mark.parametrize('weight', [-1.0, float('nan'), '1e-3'])
 def test_a_weight_that_is_no_number_of_at_least_0_is_refused(name, weight):
     with pytest.raises(ValueError, match=r'^loss_weight: expected .*\.$'):

@@ -85,10 +85,9 @@ def seeded(seed: int) -> Stage:
         return Stage()
 
 
-def batches(seed: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
+def batches(seed: int) -> list[dict[str, torch.Tensor]]:
     generator = torch.Generator().manual_seed(seed)
-    return [(torch.rand(2, 3, 8, 8, generator=generator), torch.rand(2, 3, 8, 8, generator=generator))
-            for _ in range(2)]
+    return [{name: torch.rand(2, 3, 8, 8, generator=generator) for name in ('lq', 'gt')} for _ in range(2)]
 
 
 class Scene:

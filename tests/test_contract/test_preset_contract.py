@@ -1,5 +1,4 @@
 """The contract of every preset in methods/, found by listing the folder, on real runs of a tiny network."""
-import inspect
 from copy import deepcopy
 
 import pytest
@@ -10,7 +9,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from basicsr_unlearn.core.parts import live_parameters
 from basicsr_unlearn.core.phases import phase_terms
-from basicsr_unlearn.core.seeds import step_seed
+from basicsr_unlearn.core.sample import Sample
+from basicsr_unlearn.core.seeds import own_random_numbers, step_seed
 from basicsr_unlearn.errors import OptionError
 from basicsr_unlearn.methods.presets import expand_method, method_names, read_method
 from basicsr_unlearn.models.weights import weights_digest
@@ -96,11 +96,12 @@ def test_a_resumed_run_equals_the_uninterrupted_one(stub, name):
 @every_preset
 def test_the_teacher_is_the_original_and_stays_it(stub, name):
     for run in (stub.whole(name), stub.again(name)):
-        teacher = run.model.teacher
+        teacher = run.model.unlearner.teacher
         assert weights_digest(teacher) == weights_digest(stub.original)
         assert not teacher.training
         assert all(p.grad is None and not p.requires_grad for p in teacher.parameters())
-        assert run.model.proxy is None or not any(p.requires_grad for p in run.model.proxy.parameters())
+        proxy = run.model.unlearner.preparation.proxy
+        assert proxy is None or not any(p.requires_grad for p in proxy.parameters())
 
 
 @with_part('edit_opt', False)
@@ -128,7 +129,7 @@ def test_without_a_mask_every_tensor_moves(stub, name):
 @with_part('mask_opt')
 def test_only_the_weights_that_may_move_have_moved(stub, name):
     whole = stub.whole(name)
-    masks, end = whole.model.masks, whole.weights()
+    masks, end = whole.model.unlearner.preparation.masking.masks, whole.weights()
     assert set(masks) == {key for key, _ in live_parameters(stub.original)}
     for key, mask in masks.items():
         assert torch.equal(end[key][~mask], whole.start[key][~mask]), key
@@ -162,17 +163,18 @@ class Multiplications(TorchDispatchMode):
 
 def multiplications_per_step(run, steps: int = 200) -> float:
     """In the mean of so many steps, none of which the stop rule ends."""
-    model, counted = run.model, {}
+    unlearner, counted = run.model.unlearner, {}
+    unlearner.total_iter, phases, rule = None, unlearner.objective.phases, unlearner.stop_rule
     for iteration in range(1, steps + 1):
-        terms = tuple(phase_terms(model.phases, iteration))
+        terms = tuple(phase_terms(phases, iteration))
         if terms not in counted:
-            model.stopped = False
-            if model.stop_rule:
-                model.stop_rule.load_state_dict({'gaps': [], 'drops': [], 'start': model.stop_rule.start})
+            if rule:
+                rule.load_state_dict({'gaps': [], 'drops': [], 'start': rule.start})
+            unlearner.iteration = iteration - 1
             with Multiplications() as multiplications:
-                model.optimize_parameters(iteration)
+                unlearner.step(**run.model.batches)
             counted[terms] = multiplications.count
-    return sum(counted[tuple(phase_terms(model.phases, i))] for i in range(1, steps + 1)) / steps
+    return sum(counted[tuple(phase_terms(phases, i))] for i in range(1, steps + 1)) / steps
 
 
 @every_preset
@@ -191,15 +193,12 @@ def test_a_step_costs_what_the_preset_says(stub, name):
 def forget_values(stub, model, weights: dict) -> tuple[float, float]:
     """The preset's own forget term, and the mean absolute error, of a network with these weights: on the batch that
     the model took its step with, and with the random numbers of that step."""
-    lq, gt = model.batch['forget_lq'], model.batch['forget_gt']
-    net, loss = filled(stub.original, weights), model.losses['forget']
-    given = {'lq': lq, 'teacher': stub.original(lq).detach(), 'net': net, 'teacher_net': model.teacher,
-             'proxy': model.proxy(lq) if model.proxy is not None else None}
-    wanted = {key: value for key, value in given.items() if key in inspect.signature(loss.forward).parameters}
-    output = net(lq)
-    with torch.random.fork_rng():
-        torch.manual_seed(step_seed(model.opt['manual_seed'], 0, 1))
-        return float(loss(output, gt, **wanted).detach()), float((output - gt).abs().mean().detach())
+    unlearner = model.unlearner
+    sample = Sample(model.batches['forget'], filled(stub.original, weights), unlearner.teacher,
+                    unlearner.preparation.proxy)
+    with own_random_numbers(step_seed(model.opt['manual_seed'], 0, 1)):
+        loss = unlearner.objective.losses['forget'](sample)
+    return float(loss.detach()), float((sample.output - sample.gt).abs().mean().detach())
 
 
 @with_part('forget_opt')
@@ -211,7 +210,7 @@ def test_the_forget_term_goes_where_it_should(stub, name):
     opt = stub.preset(name)
     opt['train'].update(optim_g={'type': 'SGD', 'lr': 0.01}, grad_clip=None, total_iter=1)
     pushed = stub.run(f'{name}/pushed', opt)
-    loss = type(pushed.model.losses['forget']).__name__
+    loss = type(pushed.model.unlearner.objective.losses['forget']).__name__
     assert loss in KINDS, f'add {loss} to KINDS of test_preset_contract.py: is it an ascent or a target?'
     opt['train']['forget_opt'] = {'loss_weight': 0.0}
     unpushed = stub.run(f'{name}/unpushed', opt)  # which ends with an error where nothing else moves

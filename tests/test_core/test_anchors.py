@@ -7,11 +7,11 @@ import torch
 from torch import nn
 
 from basicsr_unlearn.core.anchors.fisher_anchor import FisherAnchor
-from basicsr_unlearn.core.anchors.repulsion_anchor import RepulsionAnchor, adapt
+from basicsr_unlearn.core.anchors.repulsion_anchor import RepulsionAnchor
 from basicsr_unlearn.core.anchors.sensitivity_anchor import SensitivityAnchor, minmax
 from basicsr_unlearn.core.anchors.sparsity_anchor import SparsityAnchor
-from basicsr_unlearn.core.ascent import sample_loss
-from basicsr_unlearn.core.parts import ANCHORS, Anchor, Evidence, live_parameters
+from basicsr_unlearn.core.parts import ANCHORS, Anchor, Evidence, live_parameters, restoration_error
+from basicsr_unlearn.core.tuning import tuned
 from basicsr_unlearn.errors import OptionError
 
 
@@ -45,10 +45,10 @@ def image(value: float, channels: int = 1) -> torch.Tensor:
 
 
 # the output lies above its ground truth: gradients 0.5 (scale) and 1 (shift), so F is 0.25 and 1, on average 0.625
-BATCH = (image(0.5), image(0.0))
+BATCH = {'lq': image(0.5), 'gt': image(0.0)}
 
 
-def prepared(anchor: Anchor, net: nn.Module, batch: tuple = BATCH) -> Anchor:
+def prepared(anchor: Anchor, net: nn.Module, batch: dict = BATCH) -> Anchor:
     anchor.prepare(Evidence(net.eval(), forget=[batch], retain=[batch]))
     return anchor
 
@@ -77,27 +77,27 @@ def test_fisher_anchor(options, value, gradient):
 
 def test_fisher_anchor_where_nothing_matters():
     """The output is the ground truth: no gradient, no division by zero."""
-    anchor = prepared(FisherAnchor(), Affine(0.0, 0.5), (image(0.5), image(0.5)))
+    anchor = prepared(FisherAnchor(), Affine(0.0, 0.5), {'lq': image(0.5), 'gt': image(0.5)})
     assert value_and_gradient(anchor, Affine(2.0, 1.0)) == (0, [0, 0])
 
 
 def test_normalised_fisher_does_not_depend_on_the_scale_of_the_loss():
     """Doubled inputs double the gradient of both gains, so F is four times as large."""
-    values = [prepared(FisherAnchor(normalise=normalise), Gains(1.0, 1.0), (image(scale, 2), image(0.0, 2)))(
-        Gains(1.5, 1.0)).item() for normalise in (True, False) for scale in (0.4, 0.8)]
+    values = [prepared(FisherAnchor(normalise=normalise), Gains(1.0, 1.0), {'lq': image(scale, 2), 'gt': image(0.0, 2)}
+                       )(Gains(1.5, 1.0)).item() for normalise in (True, False) for scale in (0.4, 0.8)]
     assert values[0] == pytest.approx(values[1]) and values[3] == pytest.approx(4 * values[2])
 
 
 def test_sensitivity_anchor():
     """The gradient of the squared output is as the gain: 0, 1, 2, scaled to 0, 0.5, 1; held are 1, 0.5 and 0 of it."""
-    anchor = prepared(SensitivityAnchor(residual=False), Gains(0.0, 1.0, 2.0), (image(0.5, 3), image(0.0, 3)))
+    anchor = prepared(SensitivityAnchor(residual=False), Gains(0.0, 1.0, 2.0), {'lq': image(0.5, 3)})
     value, gradient = value_and_gradient(anchor, Gains(1.0, 2.0, 3.0))
     assert value == pytest.approx(0.75) and gradient == pytest.approx([1.0, 0.5, 0.0])
 
 
 def test_sensitivity_of_the_residual():
     """The same gains change the input by -1, 0 and 1 times itself: the first and the last matter alike."""
-    anchor = prepared(SensitivityAnchor(loss_weight=10), Gains(0.0, 1.0, 2.0), (image(0.5, 3), image(0.0, 3)))
+    anchor = prepared(SensitivityAnchor(loss_weight=10), Gains(0.0, 1.0, 2.0), {'lq': image(0.5, 3)})
     value, gradient = value_and_gradient(anchor, Gains(1.0, 2.0, 3.0))
     assert value == pytest.approx(5.0) and gradient == pytest.approx([0.0, 10.0, 0.0])
 
@@ -162,18 +162,18 @@ def test_descent_on_repulsion_leads_away(form):
 def test_adapting_restores_the_forget_set_better_and_takes_batches_in_turn():
     torch.manual_seed(0)
     net = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.Conv2d(4, 1, 3, padding=1)).eval()
-    batches = [(torch.rand(2, 1, 8, 8), torch.rand(2, 1, 8, 8)) for _ in range(2)]
+    batches = [{'lq': torch.rand(2, 1, 8, 8), 'gt': torch.rand(2, 1, 8, 8)} for _ in range(2)]
     adapted = deepcopy(net)
-    adapted.load_state_dict({**net.state_dict(), **adapt(net, batches, 20, 1e-2)})
-    before, after = (sum(sample_loss(n(lq), gt).mean().item() for lq, gt in batches) for n in (net, adapted))
+    adapted.load_state_dict({**net.state_dict(), **tuned(net, batches, 20, 1e-2)})
+    before, after = (sum(restoration_error(n, batch).item() for batch in batches) for n in (net, adapted))
     assert after < before
-    once, twice = (adapt(net, used, 2, 1e-2) for used in (batches, batches[:1]))
+    once, twice = (tuned(net, used, 2, 1e-2) for used in (batches, batches[:1]))
     assert not once['0.weight'].equal(twice['0.weight'])
 
 
 def test_nothing_to_move_away_from():
     with pytest.raises(OptionError, match='moved no weight'):
-        prepared(RepulsionAnchor(**ONE_STEP), Affine(0.0, 0.5), (image(0.5), image(0.5)))
+        prepared(RepulsionAnchor(**ONE_STEP), Affine(0.0, 0.5), {'lq': image(0.5), 'gt': image(0.5)})
 
 
 # ---------------------------------------------------------------- sparsity
@@ -216,7 +216,7 @@ def test_prepare_leaves_the_teacher_alone_and_gives_the_same_twice(name):
         for p in moved.parameters():
             p.add_(torch.randn_like(p), alpha=1e-2)
     before = deepcopy(net.state_dict())
-    batches = [(torch.rand(2, 3, 8, 8), torch.rand(2, 3, 8, 8)) for _ in range(3)]
+    batches = [{'lq': torch.rand(2, 3, 8, 8), 'gt': torch.rand(2, 3, 8, 8)} for _ in range(3)]
     values = []
     for _ in range(2):
         anchor = ANCHORS[name]()
@@ -224,6 +224,6 @@ def test_prepare_leaves_the_teacher_alone_and_gives_the_same_twice(name):
             anchor.prepare(Evidence(net, forget=batches, retain=batches[::-1]))
         values.append(anchor(moved))
     assert values[0].equal(values[1]) and values[0] > 0 and values[0].requires_grad
-    assert not anchor.state_dict() and not list(anchor.parameters())
+    assert not list(anchor.parameters())
     assert all(value.equal(before[key]) for key, value in net.state_dict().items())
     assert all(p.grad is None for p in net.parameters()) and not net.training and not net[0].bias.requires_grad

@@ -26,9 +26,9 @@ def images(*values: float) -> torch.Tensor:
     return torch.tensor(values).view(-1, 1, 1, 1).expand(-1, 1, 4, 4)
 
 
-ABOVE = (images(0.5, 0.5), images(0.0, 0.0))   # the output lies above: gradients 0.5 and 1
-BELOW = (images(0.5, 0.5), images(9.0, 9.0))   # below: -0.5 and -1
-MIXED = (images(0.5, 0.5), images(0.0, 9.0))   # one sample of each: 0 on average
+ABOVE = {'lq': images(0.5, 0.5), 'gt': images(0.0, 0.0)}   # the output lies above: gradients 0.5 and 1
+BELOW = {'lq': images(0.5, 0.5), 'gt': images(9.0, 9.0)}   # below: -0.5 and -1
+MIXED = {'lq': images(0.5, 0.5), 'gt': images(0.0, 9.0)}   # one sample of each: 0 on average
 
 
 @pytest.mark.parametrize('batches, per_sample, expected', [
@@ -52,7 +52,7 @@ def test_saliency_adds_with_sign_and_drops_it_then(batches, expected):
 @pytest.mark.parametrize('residual, expected', [(False, (1.0, 2.0)), (True, (0.5, 1.0))])
 def test_output_sensitivity(residual, expected):
     """Output 1, residual 0.5: the gradient of their square is twice that, times 0.5 for the scale; gt plays no part."""
-    batches = [(images(0.5), images(7.0)), (images(0.5), images(-7.0))]
+    batches = [{'lq': images(0.5), 'gt': images(7.0)}, {'lq': images(0.5), 'gt': images(-7.0)}]
     found = output_sensitivity(Affine(1.0, 0.5), batches, residual)
     assert (found['scale'].item(), found['shift'].item()) == pytest.approx(expected)
 

@@ -36,10 +36,10 @@ class Gains(nn.Module):
         return lq * self.gain.view(1, -1, 1, 1)
 
 
-def batch(*channels: float) -> tuple[torch.Tensor, torch.Tensor]:
+def batch(*channels: float) -> dict[str, torch.Tensor]:
     """A flat image of these channel values, whose ground truth is black: the gradient of a gain is as its channel."""
     lq = torch.tensor(channels).view(1, -1, 1, 1).expand(1, -1, 4, 4)
-    return lq, torch.zeros_like(lq)
+    return {'lq': lq, 'gt': torch.zeros_like(lq)}
 
 
 def naf(**options) -> NAFNet:
@@ -110,7 +110,7 @@ def test_options_out_of_range(mask, options):
 def test_what_the_edit_resets_learns_in_full_and_other_convolution_weights_slower(share, rest):
     torch.manual_seed(0)
     net, fresh = naf().eval(), naf()
-    batches = [(torch.rand(2, 3, 16, 16), torch.rand(2, 3, 16, 16)) for _ in range(2)]
+    batches = [{'lq': torch.rand(2, 3, 16, 16), 'gt': torch.rand(2, 3, 16, 16)} for _ in range(2)]
     edited = deepcopy(net)
     ResetSmallestGradient(share)(edited, Evidence(net, batches[:1], batches[1:], untrained=lambda seed: fresh))
     factors = SmallestGradientMask(share, rest)(Evidence(net, batches[:1], batches[1:]))
@@ -205,7 +205,7 @@ def test_last_layers_by_order_of_execution(count, expected):
 
 def test_last_layer_of_nafnet_is_its_ending():
     """Which is registered second."""
-    evidence = Evidence(naf(), forget=[(torch.rand(2, 3, 16, 16), torch.rand(2, 3, 16, 16))])
+    evidence = Evidence(naf(), forget=[{'lq': torch.rand(2, 3, 16, 16), 'gt': torch.rand(2, 3, 16, 16)}])
     assert moving(LastLayersMask()(evidence)) == {'ending.weight', 'ending.bias'}
 
 
@@ -224,7 +224,7 @@ def test_a_mask_covers_the_live_weights_and_leaves_the_teacher_alone(mask):
     net = naf()
     net.intro.bias.requires_grad_(False)
     net.dead_parameters = ('ending.bias',)
-    batches = [(torch.rand(2, 3, 16, 16), torch.rand(2, 3, 16, 16)) for _ in range(2)]
+    batches = [{'lq': torch.rand(2, 3, 16, 16), 'gt': torch.rand(2, 3, 16, 16)} for _ in range(2)]
     evidence = Evidence(net.eval(), forget=batches[:1], retain=batches[1:])
     before = {name: value.clone() for name, value in net.state_dict().items()}
     first, second = mask(evidence), mask(evidence)

@@ -20,8 +20,8 @@ class Scale(nn.Module):
         return self.weight * x
 
 
-def batch(gt: float) -> tuple[torch.Tensor, torch.Tensor]:
-    return torch.full((2, 1, 4, 4), 0.5), torch.full((2, 1, 4, 4), gt)
+def batch(gt: float) -> dict[str, torch.Tensor]:
+    return {'lq': torch.full((2, 1, 4, 4), 0.5), 'gt': torch.full((2, 1, 4, 4), gt)}
 
 
 def evidence(*retain: float) -> Evidence:
@@ -82,7 +82,7 @@ def test_same_seed_same_bits_and_the_teacher_rests():
 @pytest.mark.parametrize('options, message', [
     ({'lr': 0.0}, 'proxy_opt lr: expected a number above 0 but got 0.0.'),
     ({'lr': '1e-3'}, "proxy_opt lr: expected a finite number but got the text '1e-3'"),
-    ({'iters': -1}, 'proxy_opt iters: expected a number of at least 0 but got -1.'),
+    ({'iters': -1}, 'proxy_opt iters: expected a whole number of at least 0 but got -1.'),
 ])
 def test_values_out_of_range_are_refused(options, message):
     with pytest.raises(ValueError, match=message):

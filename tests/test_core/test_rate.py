@@ -27,7 +27,7 @@ def images(*values: float) -> torch.Tensor:
 
 
 # output 0.6: error 0.2, of the untouched input 0.3; the gradients are -0.5 for the scale and -1 for the shift
-DARK = (images(0.5, 0.5), images(0.8, 0.8))
+DARK = {'lq': images(0.5, 0.5), 'gt': images(0.8, 0.8)}
 WAY = math.log(0.3 / 0.2) * 0.2
 
 
@@ -43,11 +43,11 @@ def test_by_hand(masks, slope):
 
 def test_batches_count_by_their_mean():
     """In the last batch output 0.6 and input 0.5 lie above the target 0.4: its gradients point the other way."""
-    bright = (images(0.5), images(0.4))
+    bright = {'lq': images(0.5), 'gt': images(0.4)}
     error, untouched = 0.2, (2 * 0.3 + 0.1) / 3
     rate = fitted_rate(Affine(), [DARK, DARK, bright], 0.1)
     assert rate == pytest.approx(0.1 * math.log(untouched / error) * error / 1.5)
-    steep = (images(0.9), images(1.28))  # output 1.08: an error of 0.2 too, with gradients 0.9 and 1
+    steep = {'lq': images(0.9), 'gt': images(1.28)}  # output 1.08: an error of 0.2 too, with gradients 0.9 and 1
     rate = fitted_rate(Affine(), [DARK, steep], 0.1)
     assert rate == pytest.approx(0.1 * math.log((0.3 + 0.38) / 2 / error) * error / 1.7)
 
@@ -57,9 +57,9 @@ def test_the_first_step_of_adam_goes_that_far_in_whatever_unit_weights_are_count
     """The error is linear in each weight, so the first order is exact."""
     net = Affine(unit=unit)
     optimizer = torch.optim.Adam(net.parameters(), lr=fitted_rate(net, [DARK], 0.1))
-    (-(net(DARK[0]) - DARK[1]).abs().mean()).backward()
+    (-(net(DARK['lq']) - DARK['gt']).abs().mean()).backward()
     optimizer.step()
-    error = float((net(DARK[0]) - DARK[1]).abs().mean().detach())
+    error = float((net(DARK['lq']) - DARK['gt']).abs().mean().detach())
     assert error == pytest.approx(0.2 * (1 + 0.1 * math.log(1.5)), rel=1e-4)
 
 

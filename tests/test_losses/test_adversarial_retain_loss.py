@@ -2,10 +2,12 @@ import copy
 
 import pytest
 import torch
+from samples import on
 from torch import nn
 
 from basicsr_unlearn.core.losses import AdversarialRetainLoss
 from basicsr_unlearn.core.losses.adversarial_retain_loss import adversarial_input
+from basicsr_unlearn.errors import OptionError
 
 NONE = {'type': 'none'}
 
@@ -45,22 +47,22 @@ def same(a, b):
 
 def test_plain_values_by_hand():
     net, teacher = Scale(0.5), Scale(1.0)
-    assert AdversarialRetainLoss(attack=NONE)(net, flat(0.4), flat(0.3)).item() == pytest.approx(0.1)
+    assert AdversarialRetainLoss(attack=NONE)(on(net, flat(0.4), flat(0.3))).item() == pytest.approx(0.1)
     loss = AdversarialRetainLoss(target='teacher', attack=NONE, loss_weight=2.0)
-    assert loss(net, flat(0.4), teacher_net=teacher).item() == pytest.approx(0.4)
+    assert loss(on(net, flat(0.4), teacher_net=teacher)).item() == pytest.approx(0.4)
 
 
 def test_one_step_to_the_ground_truth_by_hand():
     # |0.5 x - 0.3| with x = 0.4 grows as x falls: x_adv = 0.3, loss 0.15
     loss = AdversarialRetainLoss(attack={'type': 'one_step', 'eps': 0.1})
-    assert loss(Scale(0.5), flat(0.4), flat(0.3)).item() == pytest.approx(0.15)
+    assert loss(on(Scale(0.5), flat(0.4), flat(0.3))).item() == pytest.approx(0.15)
 
 
 def test_student_and_teacher_are_driven_apart_by_hand():
     # |0.5 x - x| grows with x: x_adv = 0.5; the goal is the teacher's output there, 0.5
     loss = AdversarialRetainLoss(target='teacher', attack={'type': 'one_step', 'eps': 0.1})
     net = Scale(0.5)
-    value = loss(net, flat(0.4), teacher_net=Scale(1.0))
+    value = loss(on(net, flat(0.4), teacher_net=Scale(1.0)))
     assert value.item() == pytest.approx(0.25)
     value.backward()
     assert net.factor.grad.item() == pytest.approx(-0.5)  # d |f x - x| / d f = -x, none of it through x_adv
@@ -89,9 +91,9 @@ def test_teacher_is_driven_from_its_clean_output():
 def test_adversarial_loss_exceeds_the_plain_loss(target, norm, eps):
     net, teacher = net_with_batchnorm(0).eval(), net_with_batchnorm(1).eval()
     lq, gt = pair()
-    plain = AdversarialRetainLoss(target=target, attack=NONE)(net, lq, gt, teacher)
+    plain = AdversarialRetainLoss(target=target, attack=NONE)(on(net, lq, gt, teacher))
     loss = AdversarialRetainLoss(target=target, attack={'norm': norm, 'eps': eps, 'steps': 5})
-    adversarial = loss(net, lq, gt, teacher, torch.Generator().manual_seed(0))
+    adversarial = loss(on(net, lq, gt, teacher, torch.Generator().manual_seed(0)))
     assert adversarial > plain + 0.003  # a random point of the ball changes it by a tenth of that
 
 
@@ -117,7 +119,7 @@ def test_teacher_never_changes_while_the_student_learns():
     loss = AdversarialRetainLoss(target='teacher')
     for step in range(2):
         optimizer.zero_grad()
-        loss(net, pair(step)[0], teacher_net=teacher).backward()
+        loss(on(net, pair(step)[0], teacher_net=teacher)).backward()
         optimizer.step()
     assert same(before, state(teacher)) and all(p.grad is None for p in teacher.parameters())
     assert not same(student_before, state(net))
@@ -126,7 +128,7 @@ def test_teacher_never_changes_while_the_student_learns():
 def test_same_seed_same_bits():
     net, (lq, gt) = net_with_batchnorm(0).eval(), pair()
     loss = AdversarialRetainLoss()
-    values = [loss(net, lq, gt, generator=torch.Generator().manual_seed(seed)).item() for seed in (0, 0, 1)]
+    values = [loss(on(net, lq, gt, generator=torch.Generator().manual_seed(seed))).item() for seed in (0, 0, 1)]
     assert values[0] == values[1] != values[2]
 
 
@@ -144,7 +146,7 @@ def test_carried_reaches_what_one_step_reaches_by_hand():
     loss = AdversarialRetainLoss(attack={'type': 'carried', 'eps': 0.1, 'step_size': 0.1, 'random_start': False})
     net, values = Scale(0.5), []
     for _ in range(2):
-        value = loss(net, flat(0.4), flat(0.3))
+        value = loss(on(net, flat(0.4), flat(0.3)))
         value.backward()
         values.append(value.item())
     assert values == pytest.approx([0.1, 0.15])
@@ -156,7 +158,7 @@ def test_carried_drives_student_and_teacher_apart_by_hand():
     loss = AdversarialRetainLoss(target='teacher', attack={'type': 'carried', 'eps': 0.1, 'random_start': False})
     net, teacher, values = Scale(0.5), Scale(1.0), []
     for _ in range(2):
-        value = loss(net, flat(0.4), teacher_net=teacher)
+        value = loss(on(net, flat(0.4), teacher_net=teacher))
         net.factor.grad = None
         value.backward()
         values.append(value.item())
@@ -171,7 +173,7 @@ def test_carried_takes_no_pass_of_its_own(target):
     net.register_forward_hook(lambda *_: calls.append('student'))
     teacher.register_forward_hook(lambda *_: calls.append('teacher'))
     loss = AdversarialRetainLoss(target=target, attack={'type': 'carried'})
-    loss(net, *pair(), teacher).backward()
+    loss(on(net, *pair(), teacher)).backward()
     assert sorted(calls) == (['student'] if target == 'gt' else ['student', 'teacher'])
 
 
@@ -181,11 +183,11 @@ def test_carried_raises_the_loss_of_the_batches_to_come(target):
     loss = AdversarialRetainLoss(target=target, attack={'type': 'carried', 'eps': 8 / 255})
     torch.manual_seed(0)
     for seed in range(20):
-        loss(net, *pair(seed), teacher).backward()
+        loss(on(net, *pair(seed), teacher)).backward()
     lq, gt = pair(99)
-    plain, random = (AdversarialRetainLoss(target=target, attack=attack)(net, lq, gt, teacher) for attack in (
+    plain, random = (AdversarialRetainLoss(target=target, attack=attack)(on(net, lq, gt, teacher)) for attack in (
         NONE, {'type': 'pgd', 'eps': 8 / 255, 'steps': 1, 'step_size': 1e-9}))
-    assert loss(net, lq, gt, teacher) > plain + 2 * abs(random - plain)
+    assert loss(on(net, lq, gt, teacher)) > plain + 2 * abs(random - plain)
 
 
 def test_the_function_alone_cannot_carry():
@@ -198,15 +200,14 @@ def test_the_function_alone_cannot_carry():
     ('gt', None, True, False), ('gt', {'network': 'teacher'}, True, True),
     ('gt', {'type': 'none', 'network': 'teacher'}, True, False),
     ('teacher', None, False, True), ('teacher', NONE, False, True)])
-def test_needs_tell_what_is_used(target, attack, gt, teacher):
+def test_only_what_is_used_is_asked_for(target, attack, gt, teacher):
     loss = AdversarialRetainLoss(target=target, attack=attack)
-    assert (loss.needs_gt, loss.needs_teacher) == (gt, teacher)
     given = {'gt': flat(0.3)} if gt else {}
     given |= {'teacher_net': Scale(1.0)} if teacher else {}
-    assert loss(Scale(0.5), flat(0.4), **given) > 0
+    assert loss(on(Scale(0.5), flat(0.4), **given)) > 0
     for missing in given:
-        with pytest.raises(ValueError, match=f'needs {missing}'):
-            loss(Scale(0.5), flat(0.4), **{key: value for key, value in given.items() if key != missing})
+        with pytest.raises(OptionError, match='no gt' if missing == 'gt' else 'asks for the teacher'):
+            loss(on(Scale(0.5), flat(0.4), **{key: value for key, value in given.items() if key != missing}))
 
 
 @pytest.mark.parametrize('kwargs, message', [
@@ -231,4 +232,4 @@ def test_build_loss():
                'attack': {'type': 'one_step', 'eps': 0.1}}
     loss = build_loss(options)
     assert loss.source == 'forget' and options['attack'] == {'type': 'one_step', 'eps': 0.1}
-    assert loss(Scale(0.5), flat(0.4), flat(0.3)).item() == pytest.approx(0.3)
+    assert loss(on(Scale(0.5), flat(0.4), flat(0.3))).item() == pytest.approx(0.3)

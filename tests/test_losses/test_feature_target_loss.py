@@ -2,11 +2,13 @@ import copy
 
 import pytest
 import torch
+from samples import on
 from torch import nn
 
 from basicsr_unlearn.archs.nafnet_arch import NAFNet
 from basicsr_unlearn.core.losses.feature_target_loss import FeatureTargetLoss, directions
 from basicsr_unlearn.core.losses.target_loss import gaussian_image
+from basicsr_unlearn.errors import OptionError
 
 
 class TwoStages(nn.Module):
@@ -35,7 +37,7 @@ def flat(value):
 
 
 def call(loss, net, lq, teacher=None, **more):
-    return loss(None, None, lq=lq, net=net, teacher_net=teacher, **more)
+    return loss(on(net, lq, teacher_net=teacher, **more))
 
 
 def nafnet(seed=0):
@@ -81,7 +83,7 @@ def test_direction_by_hand():
     # one channel: the unit vector is 1, so the goal is the steering itself
     net, lq = TwoStages(2.0, 3.0), torch.full((2, 1, 4, 4), 0.5)
     loss = FeatureTargetLoss('direction', layers=['encoders.0'], steering=4.0)
-    assert not loss.needs_teacher_net and call(loss, net, lq).item() == pytest.approx(9)
+    assert call(loss, net, lq).item() == pytest.approx(9)
     assert call(FeatureTargetLoss('direction'), net, lq).item() == pytest.approx(1 + 1)  # to 2, from 1 and from 3
 
 
@@ -115,7 +117,7 @@ def test_same_seed_same_bits_and_a_wrapper_is_passed_by():
 
 
 def test_missing_network_and_unknown_layers():
-    with pytest.raises(ValueError, match='needs teacher_net'):
+    with pytest.raises(OptionError, match='asks for the teacher network'):
         call(FeatureTargetLoss(), nafnet(), flat(0.5))
     with pytest.raises(ValueError, match="layers: 'latent' fits no module of NAFNet, which has intro"):
         call(FeatureTargetLoss('direction', layers=['latent']), nafnet(), flat(0.5))

@@ -1,6 +1,7 @@
 """PerturbedRetainLoss: what it adds to clean images, and what it holds."""
 import pytest
 import torch
+from samples import on
 from torch import nn
 
 from basicsr_unlearn.core.losses.perturbed_retain_loss import PerturbedRetainLoss, perturbed
@@ -32,7 +33,7 @@ def test_no_strength_is_no_change():
 
 def test_value_and_gradient_are_those_of_the_distance_to_the_teacher():
     net, teacher = Shift(0.3), Shift(0.1)
-    loss = PerturbedRetainLoss(loss_weight=2.0)(net, None, torch.rand(2, 3, 16, 16), teacher)
+    loss = PerturbedRetainLoss(loss_weight=2.0)(on(net, None, torch.rand(2, 3, 16, 16), teacher))
     torch.testing.assert_close(loss, torch.tensor(0.4))  # 2 x |0.3 - 0.1|
     loss.backward()
     assert float(net.by.grad) == pytest.approx(2.0) and teacher.by.grad is None

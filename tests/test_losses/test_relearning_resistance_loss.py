@@ -3,6 +3,7 @@ from copy import deepcopy
 
 import pytest
 import torch
+from samples import on
 from torch import nn
 
 from basicsr_unlearn.core.losses import RelearningResistanceLoss
@@ -22,7 +23,7 @@ class Gain(nn.Module):
 
 
 def value_and_gradient(loss: nn.Module, net: nn.Module) -> tuple[float, float]:
-    value = loss(net, LQ, GT)
+    value = loss(on(net, LQ, GT))
     return value.item(), torch.autograd.grad(value, net.weight)[0].item()
 
 
@@ -46,19 +47,19 @@ def test_the_weight_scales_both():
 def test_a_saved_attack_goes_on_bit_for_bit(calls):
     net, loss = Gain(1.02), RelearningResistanceLoss(steps=9, lr=0.03)
     for _ in range(calls):
-        loss(net, LQ, GT)
+        loss(on(net, LQ, GT))
     with torch.no_grad():
         net.weight += 0.01
     resumed = RelearningResistanceLoss(steps=9, lr=0.03)
     resumed.load_state_dict(deepcopy(loss.state_dict()))
     assert torch.equal(resumed.state_dict()['_extra_state']['net']['weight'], loss.attack.net.weight)  # not yet used
     for _ in range(8):  # past the start of another attack
-        assert torch.equal(loss(net, LQ, GT), resumed(deepcopy(net), LQ, GT))
+        assert torch.equal(loss(on(net, LQ, GT)), resumed(on(deepcopy(net), LQ, GT)))
 
 
 @pytest.mark.parametrize('options, sentence', [
-    ({'steps': 0}, 'steps: expected a whole number from 1 but got 0.'),
-    ({'steps': 2.5}, 'steps: expected a whole number from 1 but got 2.5.'),
+    ({'steps': 0}, 'steps: expected a whole number of at least 1 but got 0.'),
+    ({'steps': 2.5}, 'steps: expected a whole number of at least 1 but got 2.5.'),
     ({'lr': 0}, 'lr: expected a number above 0'),
     ({'criterion': 'l3'}, 'criterion'),
 ])

@@ -1,9 +1,11 @@
 import pytest
 import torch
+from samples import having
 from torch import nn
 
 from basicsr_unlearn.core.losses import TargetLoss
 from basicsr_unlearn.core.losses.target_loss import TARGETS, boundary_output, gaussian_image, target_loss
+from basicsr_unlearn.errors import OptionError
 
 
 def flat(*values, size=4):
@@ -20,21 +22,22 @@ PRED, GT, LQ, TEACHER = flat(0.5, 0.3), flat(0.2, 0.8), flat(0.6, 0.6), flat(0.5
     ('other', [0.3, 0.1]),  # rolled by one: the targets are 0.8 and 0.2
 ])
 def test_values_by_hand(target, expected):
-    values = TargetLoss(target, reduction='none')(PRED, GT, LQ, TEACHER)
+    values = TargetLoss(target, reduction='none')(having(PRED, GT, LQ, TEACHER))
     assert values.tolist() == pytest.approx(expected, abs=1e-6)
-    mean = TargetLoss(target, loss_weight=2.0)(PRED, GT, LQ, TEACHER)
+    mean = TargetLoss(target, loss_weight=2.0)(having(PRED, GT, LQ, TEACHER))
     assert mean.item() == pytest.approx(sum(expected), abs=1e-6)
     assert target_loss(PRED, GT, LQ, TEACHER, target, reduction='sum').item() == pytest.approx(sum(expected), abs=1e-6)
 
 
 def test_gradient_pulls_towards_the_target_and_spares_it():
     pred, teacher = flat(0.5).requires_grad_(), flat(0.7).requires_grad_()
-    TargetLoss('teacher')(pred, flat(0.1), teacher=teacher).backward()
+    TargetLoss('teacher')(having(pred, flat(0.1), teacher=teacher)).backward()
     assert (pred.grad < 0).all() and teacher.grad is None
 
 
 def test_degraded_is_upsampled():
-    assert TargetLoss()(flat(0.5, size=8), flat(0.1, size=8), flat(0.9, size=2)).item() == pytest.approx(0.4, abs=1e-6)
+    value = TargetLoss()(having(flat(0.5, size=8), lq=flat(0.9, size=2)))
+    assert value.item() == pytest.approx(0.4, abs=1e-6)
 
 
 def test_noise_has_the_mean_and_std_of_each_channel():
@@ -59,7 +62,7 @@ def test_noise_is_clamped_and_takes_a_given_std():
 
 def test_noise_follows_the_generator():
     loss = TargetLoss('noise', noise_std=0.2)
-    values = [loss(PRED, GT, generator=torch.Generator().manual_seed(seed)).item() for seed in (0, 0, 1)]
+    values = [loss(having(PRED, GT, generator=torch.Generator().manual_seed(seed))).item() for seed in (0, 0, 1)]
     assert values[0] == values[1] != values[2]
 
 
@@ -74,7 +77,7 @@ class Scale(nn.Module):
 
 
 def test_proxy_by_hand():
-    values = TargetLoss('proxy', reduction='none')(PRED, GT, LQ, TEACHER, proxy=flat(0.9, 0.4))
+    values = TargetLoss('proxy', reduction='none')(having(PRED, GT, LQ, TEACHER, proxy=flat(0.9, 0.4)))
     assert values.tolist() == pytest.approx([0.4, 0.1])
 
 
@@ -82,7 +85,7 @@ def test_boundary_by_hand():
     # |0.5 x - gt| with x = 0.6: grows with x for gt 0.2, as x falls for gt 0.8; outputs 0.5 (0.6 +- 0.1)
     net = Scale(0.5).train()
     assert boundary_output(net, LQ, GT, eps=0.1)[:, 0, 0, 0].tolist() == pytest.approx([0.35, 0.25])
-    values = TargetLoss('boundary', eps=0.1, reduction='none')(PRED, GT, LQ, teacher_net=net)
+    values = TargetLoss('boundary', eps=0.1, reduction='none')(having(PRED, GT, LQ, teacher_net=net))
     assert values.tolist() == pytest.approx([0.15, 0.05])
     assert net.training and net.drop.training and net.factor.grad is None
 
@@ -94,17 +97,20 @@ def test_boundary_stays_within_the_default_eps():
 
 
 @pytest.mark.parametrize('target, needs', [
-    ('degraded', ['lq']), ('teacher', ['teacher']), ('proxy', ['proxy']), ('boundary', ['lq', 'teacher_net']),
-    ('noise', []), ('other', [])])
-def test_needs_tell_what_is_used(target, needs):
+    ('degraded', ['lq']), ('teacher', ['teacher']), ('proxy', ['proxy']), ('boundary', ['gt', 'lq', 'teacher_net']),
+    ('noise', ['gt']), ('other', ['gt'])])
+def test_only_what_is_used_is_asked_for(target, needs):
+    """So the degraded input, the teacher or the proxy serve as targets without any ground truth."""
     loss = TargetLoss(target)
-    inputs = {'lq': LQ, 'teacher': TEACHER, 'proxy': TEACHER, 'teacher_net': Scale(0.5)}
-    assert [name for name in inputs if getattr(loss, f'needs_{name}')] == needs
+    inputs = {'gt': GT, 'lq': LQ, 'teacher': TEACHER, 'proxy': TEACHER, 'teacher_net': Scale(0.5)}
     given = {name: inputs[name] for name in needs}
-    assert loss(PRED, GT, **given) >= 0
+    assert loss(having(PRED, **given)) >= 0
     for missing in needs:
+        left = {name: value for name, value in given.items() if name != missing}
+        with pytest.raises(OptionError, match=f'no {missing}|asks for the {missing.partition("_")[0]} network'):
+            loss(having(PRED, **left))
         with pytest.raises(ValueError, match=f'needs {missing}, '):
-            loss(PRED, GT, **{name: value for name, value in given.items() if name != missing})
+            target_loss(PRED, **left, target=target)
 
 
 @pytest.mark.parametrize('target', TARGETS)
@@ -112,13 +118,13 @@ def test_no_gradient_enters_the_target(target):
     inputs = {'lq': LQ, 'teacher': TEACHER, 'proxy': TEACHER}
     inputs = {name: value.clone().requires_grad_() for name, value in inputs.items()}
     pred = PRED.clone().requires_grad_()
-    TargetLoss(target)(pred, GT, **inputs, teacher_net=Scale(0.5)).backward()
+    TargetLoss(target)(having(pred, GT, **inputs, teacher_net=Scale(0.5))).backward()
     assert pred.grad is not None and all(value.grad is None for value in inputs.values())
 
 
 def test_other_refuses_a_batch_of_one():
     with pytest.raises(ValueError, match='batch of at least 2'):
-        TargetLoss('other')(PRED[:1], GT[:1])
+        TargetLoss('other')(having(PRED[:1], GT[:1]))
 
 
 @pytest.mark.parametrize('kwargs, message', [
@@ -140,4 +146,4 @@ def test_build_loss():
     from basicsr.losses import build_loss  # here: only once the plugin is imported does BasicSR import
 
     loss = build_loss({'type': 'TargetLoss', 'target': 'degraded', 'criterion': 'l2', 'loss_weight': 3.0})
-    assert loss(flat(0.5), flat(0.1), flat(0.7)).item() == pytest.approx(0.12)
+    assert loss(having(flat(0.5), flat(0.1), flat(0.7))).item() == pytest.approx(0.12)

@@ -162,4 +162,4 @@ def test_airnet_unlearns_and_its_contrast_stays_as_it_is(unlearn, airnet, weight
     assert not [name for name in names if name.startswith(CONTRAST)]
     assert not names & set(built[0].net_g.dead_parameters)
     assert any(name.startswith('R.') for name in names) and 'E.E.encoder_q.E_pre.backbone.0.weight' in names
-    assert moved(airnet, built[0].teacher.state_dict()) == set()
+    assert moved(airnet, built[0].unlearner.teacher.state_dict()) == set()

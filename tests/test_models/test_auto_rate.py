@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from basicsr_unlearn.core.rate import fitted_rate
+from basicsr_unlearn.models.first_batches import first_batches
 
 LATEST = 'experiments/tiny/models/net_g_latest.pth'
 AUTO = {'train.optim_g.lr': 'auto', 'train.forget_step': 0.04, 'train.evidence_batches': 2, 'val': None,
@@ -13,7 +14,8 @@ AUTO = {'train.optim_g.lr': 'auto', 'train.forget_step': 0.04, 'train.evidence_b
 
 
 def expected(model, step: float) -> float:
-    return fitted_rate(model.teacher.requires_grad_(True), model._batches('forget'), step)
+    batches = first_batches(model.opt, model.unlearner.preparation.batches)['forget']
+    return fitted_rate(model.unlearner.teacher.requires_grad_(True), batches, step)
 
 
 @pytest.mark.parametrize('step', [None, 0.01])

@@ -34,7 +34,7 @@ def test_any_container_is_an_original(unlearn, folder, built, restoring_net, sam
     torch.save(container(restoring_net.state_dict()), folder / 'other.pth')
     changes = {'path.pretrain_network_g': str(folder / 'other.pth'), 'train.total_iter': 1}
     assert unlearn({**changes, 'path.param_key_g': key} if key else changes) == 0
-    same(built[0].teacher.state_dict(), restoring_net.state_dict())
+    same(built[0].unlearner.teacher.state_dict(), restoring_net.state_dict())
 
 
 def test_a_checkpoint_may_hold_more_than_the_network_but_never_less(unlearn, folder, built, restoring_net, same,
@@ -44,7 +44,7 @@ def test_a_checkpoint_may_hold_more_than_the_network_but_never_less(unlearn, fol
     torch.save({'params': {**original, 'head.weight': torch.zeros(2)}}, folder / 'base.pth')
     assert unlearn({'train.total_iter': 1}) == 2 and 'head.weight' in capsys.readouterr().err
     assert unlearn(relaxed) == 0
-    same(built[0].teacher.state_dict(), original)
+    same(built[0].unlearner.teacher.state_dict(), original)
     del original['ending.bias']
     torch.save({'params': original}, folder / 'base.pth')
     assert unlearn(relaxed) == 2 and '1 missing (first ending.bias)' in capsys.readouterr().err
@@ -136,7 +136,7 @@ def test_a_metric_added_at_a_resume_gets_its_references(unlearn, built, folder):
     changes |= {'train.retain_opt': {'type': 'FailsAtLoss', 'call': 0}, 'path.resume_changed': True,
                 'val.metrics.ssim': {'type': 'calculate_ssim', 'crop_border': 0, 'test_y_channel': False}}
     assert unlearn(changes, '--auto_resume') == 0
-    for references in built[-1].references.values():
+    for references in built[-1].tracking.references.values():
         assert all(list(values) == ['psnr', 'ssim'] for values in references.values()) and 'original' in references
 
 

@@ -26,7 +26,10 @@ from basicsr_unlearn import train
 import basicsr.train as pipeline
 from basicsr_unlearn.models.unlearn_model import UnlearnModel
 step, held = UnlearnModel.optimize_parameters, []
-UnlearnModel.optimize_parameters = lambda self, iteration: held.append(self.holding) or step(self, iteration)
+def noted(self, iteration):
+    held.append(self.unlearner.stop_rule.holding)
+    step(self, iteration)
+UnlearnModel.optimize_parameters = noted
 build, models = pipeline.build_model, []
 pipeline.build_model = lambda opt: models.append(build(opt)) or models[-1]
 code = train.main(sys.argv[1:])
@@ -35,7 +38,7 @@ weights = b''.join(weight.detach().numpy().tobytes() for weight in model.net_g.p
 with open(f'rank_{{os.environ["RANK"]}}.json', 'w') as file:
     json.dump(dict(code=code, iteration=model.iteration, stopped=model.stopped, held=held,
                    digest=hashlib.sha256(weights).hexdigest(),
-                   rule=model.stop_rule and model.stop_rule.state_dict()), file)
+                   rule=model.unlearner.stop_rule and model.unlearner.stop_rule.state_dict()), file)
 sys.exit(code)
 """
 

@@ -5,7 +5,7 @@ import torch
 
 from basicsr_unlearn.core.dual import DualWeight
 from basicsr_unlearn.core.gradients import reconcile
-from basicsr_unlearn.models.stopping import Stopping
+from basicsr_unlearn.core.objective import Objective
 from basicsr_unlearn.models.unlearn_model import UnlearnModel
 
 # isort: split
@@ -28,7 +28,7 @@ def steps(monkeypatch) -> list[dict]:
     def note(self, iteration):
         before = {name: p.detach().clone() for name, p in self.net_g.named_parameters()}
         step(self, iteration)
-        seen.append({**self.log_dict, 'batch': self.batch, 'before': before, 'model': self})
+        seen.append({**self.log_dict, 'batch': self.batches, 'before': before, 'model': self})
 
     monkeypatch.setattr(UnlearnModel, 'optimize_parameters', note)
     return seen
@@ -41,7 +41,7 @@ def terms_of(steps: list[dict]) -> list[str]:
 
 def gradients(net, batch, stream: str, sign: float) -> list[torch.Tensor]:
     """Of sign * L1 on one stream of a batch."""
-    loss = sign * (net(batch[f'{stream}_lq']) - batch[f'{stream}_gt']).abs().mean()
+    loss = sign * (net(batch[stream]['lq']) - batch[stream]['gt']).abs().mean()
     return list(torch.autograd.grad(loss, list(net.parameters())))
 
 
@@ -107,7 +107,8 @@ def test_the_gradient_cosine_is_measured_where_there_are_two_goals(unlearn, step
 def test_a_phase_that_only_forgets_gives_its_turn_away_while_the_retain_set_recovers(unlearn, steps, monkeypatch):
     """The stop rule holds forgetting back from iteration 2 to 4."""
     phases = [{'terms': ['forget'], 'iters': 3}, {'terms': ['forget', 'retain']}]
-    monkeypatch.setattr(Stopping, 'holding', property(lambda self: 1 <= self.iteration < 4))
+    active = Objective.active
+    monkeypatch.setattr(Objective, 'active', lambda self, iteration, _: active(self, iteration, 2 <= iteration <= 4))
     assert unlearn({**ASCENT, 'train.phases': phases, 'val': None}) == 0
     assert ' '.join(terms_of(steps)) == 'f r r r fr fr'
 

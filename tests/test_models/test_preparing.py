@@ -3,9 +3,10 @@ import pytest
 import torch
 from basicsr.archs import build_network
 from basicsr.data import build_dataset
-from basicsr_unlearn.models.preparing import Preparing, build_parts
 
+from basicsr_unlearn.core.building import build_parts
 from basicsr_unlearn.core.parts import ANCHORS, EDITS, MASKS, Edit, Evidence, Mask, live_parameters
+from basicsr_unlearn.models import unlearn_model
 from basicsr_unlearn.models.weights import weights_digest
 
 NETWORK = {'type': 'NAFNet', 'width': 4, 'enc_blk_nums': [1], 'middle_blk_num': 1, 'dec_blk_nums': [1]}
@@ -153,7 +154,7 @@ def test_fresh_weights_are_not_those_that_an_original_of_the_same_seed_started_f
 
 def test_the_teacher_is_not_edited(unlearn, built, edits, restoring_net):
     assert unlearn({**SHORT, 'train.edit_opt': {'type': 'Double'}}) == 0
-    assert weights_digest(built[0].teacher) == weights_digest(restoring_net)
+    assert weights_digest(built[0].unlearner.teacher) == weights_digest(restoring_net)
 
 
 # ---------------------------------------------------------------- masks
@@ -169,7 +170,7 @@ def test_weights_that_may_not_move_keep_every_bit(unlearn, built, weights, log, 
         start = weights(LATEST)
     assert unlearn({**SHORT, **changes, 'train.mask_opt': SALIENCY, 'train.optim_g': optimizer, 'train.ema_decay': 0.5,
                     }) == 0
-    masks = built[-1].masks
+    masks = built[-1].unlearner.preparation.masking.masks
     moving, total = sum(int(mask.sum()) for mask in masks.values()), sum(mask.numel() for mask in masks.values())
     assert moving == round(0.4 * total) and f'mask_opt lets {moving:,d} of {total:,d} weights move (40.0 %)' in log()
     for key in ('params', 'params_ema'):
@@ -229,7 +230,8 @@ def test_a_resumed_run_finds_the_same_masks(halves, whole, enter, built, weights
     enter('halves')
     halves(changes)
     for model in built[1:]:
-        assert all(torch.equal(model.masks[name], mask) for name, mask in built[0].masks.items())
+        first, again = (found.unlearner.preparation.masking.masks for found in (built[0], model))
+        assert all(torch.equal(again[name], mask) for name, mask in first.items())
     for key, there in zip(('params', 'params_ema'), expected):
         same(weights(LATEST, key), there)
 
@@ -258,12 +260,13 @@ def test_the_evidence_is_the_original_and_the_first_items_of_the_data(halves, ed
     items = [dataset[index] for index in range(6)]
     for stream in ('forget', 'retain'):
         batches = getattr(evidence, stream)
-        assert [tuple(image.shape) for batch in batches for image in batch] == [(2, 3, 16, 16)] * 6
-        for place, kind in enumerate(('lq', 'gt')):
-            assert torch.equal(torch.cat([batch[place] for batch in batches]),
+        assert [tuple(image.shape) for batch in batches for image in batch.values()] == [(2, 3, 16, 16)] * 6
+        for kind in ('lq', 'gt'):
+            assert torch.equal(torch.cat([batch[kind] for batch in batches]),
                                torch.stack([item[f'{stream}_{kind}'] for item in items]))
     assert weights_digest(evidence.teacher) == weights_digest(restoring_net) and not evidence.teacher.training
-    assert evidence.teacher is not built[0].teacher and all(p.requires_grad for p in evidence.teacher.parameters())
+    assert evidence.teacher is not built[0].unlearner.teacher
+    assert all(p.requires_grad for p in evidence.teacher.parameters())
     state = torch.get_rng_state()
     first, again, other = (evidence.untrained(seed) for seed in (0, 0, 1))
     assert torch.equal(torch.get_rng_state(), state)
@@ -272,7 +275,7 @@ def test_the_evidence_is_the_original_and_the_first_items_of_the_data(halves, ed
 
 
 def test_no_batch_is_drawn_for_parts_that_look_at_none(unlearn, monkeypatch):
-    monkeypatch.setattr(Preparing, '_batches', lambda *_: pytest.fail('drawn'))
+    monkeypatch.setattr(unlearn_model, 'first_batches', lambda *_: pytest.fail('drawn'))
     assert unlearn({**SHORT, 'train.edit_opt': NOISE, 'train.mask_opt': {'type': 'LayerMask', 'part': 'encoder'},
                     'train.anchor_opt': {'type': 'SparsityAnchor'}}) == 0
 
@@ -350,7 +353,7 @@ def test_a_resumed_run_is_anchored_at_the_original(halves, whole, enter, built, 
     halves(changes)
     same(weights(LATEST), expected)
     for model in built:
-        same(model.anchors[0].original, dict(restoring_net.named_parameters()))
+        same(model.unlearner.objective.anchors[0].original, dict(restoring_net.named_parameters()))
 
 
 # ---------------------------------------------------------------- proxy
@@ -360,14 +363,14 @@ PROXY = {'train.forget_opt': {'type': 'TargetLoss', 'target': 'proxy'}, 'train.p
 
 def test_the_proxy_is_the_target_and_rests(unlearn, built):
     assert unlearn({**SHORT, **PROXY, 'train.total_iter': 1}) == 0
-    model = built[0]
+    model, proxy = built[0], built[0].unlearner.preparation.proxy
     with torch.no_grad():
-        lq = model.batch['forget_lq']
+        lq = model.batches['forget']['lq']
         assert float(model.log_dict['l_forget']) == pytest.approx(
-            float((model.teacher(lq) - model.proxy(lq)).abs().mean()), rel=1e-4)
-    assert not any(p.requires_grad for p in model.proxy.parameters())
+            float((model.unlearner.teacher(lq) - proxy(lq)).abs().mean()), rel=1e-4)
+    assert not any(p.requires_grad for p in proxy.parameters())
     steered = {id(p) for group in model.optimizer_g.param_groups for p in group['params']}
-    assert not steered & {id(p) for p in model.proxy.parameters()}
+    assert not steered & {id(p) for p in proxy.parameters()}
 
 
 def test_a_resumed_run_trains_the_same_proxy(halves, whole, enter, built, weights, same):
@@ -377,14 +380,14 @@ def test_a_resumed_run_trains_the_same_proxy(halves, whole, enter, built, weight
     enter('halves')
     halves(PROXY)
     same(weights(LATEST), expected)
-    assert len({weights_digest(model.proxy) for model in built}) == 1 and len(built) == 3
+    assert len({weights_digest(model.unlearner.preparation.proxy) for model in built}) == 1 and len(built) == 3
 
 
 def test_the_proxy_follows_manual_seed_unless_it_has_a_seed_of_its_own(unlearn, built, untrained):
     for manual_seed, options in ((5, {}), (5, {}), (6, {}), (5, {'seed': 3}), (6, {'seed': 3})):
         assert unlearn({**SHORT, 'train.forget_opt': PROXY['train.forget_opt'], 'train.total_iter': 1,
                         'train.proxy_opt': {'iters': 0, **options}, 'manual_seed': manual_seed}) == 0
-    five, again, six, own, own_again = (weights_digest(model.proxy) for model in built)
+    five, again, six, own, own_again = (weights_digest(model.unlearner.preparation.proxy) for model in built)
     assert five == again and own == own_again == weights_digest(untrained(3))
     assert len({five, six, own, weights_digest(untrained(5))}) == 4
 
@@ -392,7 +395,7 @@ def test_the_proxy_follows_manual_seed_unless_it_has_a_seed_of_its_own(unlearn, 
 def test_the_proxy_may_start_from_an_edited_original(unlearn, built, restoring_net, same):
     edits = {'iters': 0, 'edit_opt': [{'type': 'TransposeKernels'}, {'type': 'TransposeKernels'}]}
     assert unlearn({**SHORT, **PROXY, 'train.proxy_opt': edits, 'train.total_iter': 1}) == 0
-    same(dict(built[0].proxy.named_parameters()), dict(restoring_net.named_parameters()))
+    same(dict(built[0].unlearner.preparation.proxy.named_parameters()), dict(restoring_net.named_parameters()))
 
 
 def test_an_untrained_proxy_needs_no_retain_samples_and_a_trained_one_says_so(unlearn, capsys):

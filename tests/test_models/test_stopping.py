@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from basicsr_unlearn.models.stopping import Stopping, rate_left
-from basicsr_unlearn.models.unlearn_model import OPTIMIZERS, UnlearnModel
+from basicsr_unlearn.core.building import OPTIMIZERS
+from basicsr_unlearn.core.observer import Observer
+from basicsr_unlearn.core.stop_rule import StopRule
+from basicsr_unlearn.models.stopping import rate_left
+from basicsr_unlearn.models.unlearn_model import UnlearnModel
 
 LATEST = Path('experiments/tiny/models/net_g_latest.pth')
 # the PSNR on the forget set falls from 32 dB by some 3 dB a step
@@ -92,7 +95,7 @@ def test_a_stored_score_is_a_reference(unlearn, log, built):
     """27 dB instead of the 14 of the identity are reached sooner."""
     assert unlearn({**STOPPING, 'train.stop_opt': {'forget_psnr': 27.0, 'window': 1}}) == 0
     sooner = stopped_at(log())
-    psnr = built[0].stop_rule.gap + 27
+    psnr = built[0].unlearner.stop_rule.gap + 27
     assert psnr <= 27 and 'from its reference (27.0, margin 0.0 dB)' in log()
     assert unlearn({**STOPPING, 'train.stop_opt': {'forget_psnr': 20.0, 'window': 1}}) == 0
     assert sooner < stopped_at(log())
@@ -114,7 +117,7 @@ def test_a_retrained_network_is_a_reference(unlearn, log, events, folder, built,
     torch.save({'params': retrained}, folder / 'retrained.pth')
     assert unlearn({**STOPPING, 'val.val_freq': 1, 'path.pretrain_network_retrained': str(folder / 'retrained.pth'),
                     'train.stop_opt': {'check': 'val', 'forget_psnr': 'retrained', 'margin': 0.5}}) == 0
-    reference = built[0].references['haze']['retrained']['psnr']
+    reference = built[0].tracking.references['haze']['retrained']['psnr']
     assert reference == pytest.approx(-20 * torch.tensor(0.08).log10().item(), abs=1)
     met = [step for step, psnr in events()['forget/haze/psnr'] if psnr <= reference + 0.5]
     assert stopped_at(log()) == met[0]
@@ -140,7 +143,7 @@ def test_steps_shorten_as_the_way_does(unlearn, built, weights, same):
 
     class Noted(torch.optim.Adam):
         def step(self, closure=None):
-            moves.append((self.param_groups[0]['lr'], built[-1].stop_rule.left))
+            moves.append((self.param_groups[0]['lr'], built[-1].unlearner.stop_rule.left))
             return super().step(closure)
 
     changes = {**STOPPING, 'train.optim_g.lr': 2e-3, 'train.stop_opt': {'window': 2, 'ease': 0.25}}
@@ -157,9 +160,9 @@ def test_shorter_steps_end_nearer_to_the_reference(unlearn, built):
     ends = []
     for ease in (1.0, 0.1):
         assert unlearn({**STOPPING, 'train.optim_g.lr': 1e-3, 'train.stop_opt': {'window': 5, 'ease': ease}}) == 0
-        model = built[-1]
-        assert model.stopped
-        ends.append(model.history['haze'][-1][1]['psnr'] - model.references['haze']['identity']['psnr'])
+        assert built[-1].stopped
+        tracking = built[-1].tracking
+        ends.append(tracking.history['haze'][-1][1]['psnr'] - tracking.references['haze']['identity']['psnr'])
     assert abs(ends[1]) < 0.5 * abs(ends[0])
 
 
@@ -209,10 +212,10 @@ def test_while_held_the_forget_term_is_out_of_the_update(unlearn, weights, same,
     """Held from the start, the run equals one that has no forget term; what the rule observes is still logged."""
     assert unlearn({'train.forget_opt': None}) == 0
     without = weights(LATEST)
-    monkeypatch.setattr(Stopping, 'holding', True)
-    logs = []
-    observe = UnlearnModel.observe_batch
-    monkeypatch.setattr(UnlearnModel, 'observe_batch', lambda self, s: logs.append(self.log_dict) or observe(self, s))
+    monkeypatch.setattr(StopRule, 'holding', True)
+    logs, step = [], UnlearnModel.optimize_parameters
+    monkeypatch.setattr(UnlearnModel, 'optimize_parameters',
+                        lambda self, iteration: step(self, iteration) or logs.append(self.log_dict))
     assert unlearn({'train.stop_opt': {'min_iter': 100}}) == 0
     same(weights(LATEST), without)
     assert all(entry['l_forget'] > 0 for entry in logs)
@@ -220,14 +223,14 @@ def test_while_held_the_forget_term_is_out_of_the_update(unlearn, weights, same,
 
 def test_forgetting_rests_exactly_while_the_budget_is_exceeded(unlearn, monkeypatch, log):
     """Forgotten from the start (margin 99), so the retain loss alone decides, as the model measures it."""
-    seen, observe = [], UnlearnModel.observe_batch
+    seen, observe = [], Observer.observe
 
     def spy(self, scores):
-        held = self.holding
+        held = self.stop_rule.holding
         observe(self, scores)
         seen.append((held, float(scores['psnr_retain_original'] - scores['psnr_retain'])))
 
-    monkeypatch.setattr(UnlearnModel, 'observe_batch', spy)
+    monkeypatch.setattr(Observer, 'observe', spy)
     assert unlearn({'train.total_iter': 14, 'train.forget_opt': {'type': 'GradientAscentLoss', 'loss_weight': 3.0},
                     'train.optim_g': {'type': 'SGD', 'lr': 0.02},
                     'train.stop_opt': {'margin': 99.0, 'retain_budget': 0.3, 'window': 1, 'min_iter': 100}}) == 0
@@ -244,14 +247,14 @@ def test_the_worst_retain_set_counts(unlearn, folder, built):
     assert unlearn({'train.total_iter': 4, 'val.val_freq': 4, 'datasets.val_hard': hard, 'train.stop_opt': {
         'check': 'val', 'retain_budget': 0.1, 'margin': 99.0, 'min_iter': 50}}) == 0
     model = built[0]
-    psnr = {name: model.references[name]['original']['psnr'] for name in ('rain', 'hard')}
+    psnr = {name: model.tracking.references[name]['original']['psnr'] for name in ('rain', 'hard')}
     assert psnr['hard'] < 10 < psnr['rain']
     results = {'haze': {'psnr': 20.0}, 'rain': {'psnr': psnr['rain'] - 2.0}, 'hard': {'psnr': psnr['hard'] - 0.5}}
-    model.observe_round(results)
-    assert model.stop_rule.drop == pytest.approx(2.0)
+    model.stopping.observe_round(results)
+    assert model.unlearner.stop_rule.drop == pytest.approx(2.0)
     results['hard']['psnr'] -= 4
-    model.observe_round(results)
-    assert model.stop_rule.drop == pytest.approx(4.5)
+    model.stopping.observe_round(results)
+    assert model.unlearner.stop_rule.drop == pytest.approx(4.5)
 
 
 @pytest.mark.parametrize('changes, sentence', [

@@ -35,7 +35,7 @@ def test_super_resolution_unlearns_and_its_identity_baseline_is_bicubic(unlearn,
         tensor = torch.from_numpy(lq.transpose(2, 0, 1).copy()).float()[None] / 255
         up = degraded_as_output(tensor, torch.empty(1, 3, 24, 24)).clamp(0, 1)[0].permute(1, 2, 0) * 255
         by_hand.append(calculate_psnr(up.round().numpy(), gt, crop_border=0))
-    assert model.references['haze']['identity']['psnr'] == pytest.approx(np.mean(by_hand), abs=1e-3)
+    assert model.tracking.references['haze']['identity']['psnr'] == pytest.approx(np.mean(by_hand), abs=1e-3)
 
 
 def test_a_wrong_scale_is_one_sentence(unlearn, halved, capsys, folder):

@@ -1,8 +1,11 @@
 """UnlearnModel's step: teacher, terms, optimizers, precision, and what it refuses; checked on real runs."""
 import pytest
 import torch
+from samples import having
 
-from basicsr_unlearn.models.unlearn_model import UnlearnModel, in_one, step_seed, takes
+from basicsr_unlearn.core.objective import Paired
+from basicsr_unlearn.core.seeds import step_seed
+from basicsr_unlearn.models.unlearn_model import UnlearnModel
 
 # isort: split
 from basicsr.utils.registry import DATASET_REGISTRY
@@ -38,7 +41,7 @@ def batches(monkeypatch) -> list[dict]:
     """The batches that models train on from now on."""
     seen, step = [], UnlearnModel.optimize_parameters
     monkeypatch.setattr(UnlearnModel, 'optimize_parameters',
-                        lambda self, iteration: seen.append(self.batch) or step(self, iteration))
+                        lambda self, iteration: seen.append(self.batches) or step(self, iteration))
     return seen
 
 
@@ -47,11 +50,11 @@ def batches(monkeypatch) -> list[dict]:
 def test_teacher_is_the_loaded_checkpoint_and_stays_it(unlearn, built, weights, same):
     assert unlearn({'train.adversarial_opt': {**ADVERSARIAL, 'target': 'teacher'}, 'train.retain_opt.target': 'teacher'
                     }) == 0
-    model, original = built[0], weights('../base.pth')
-    same(model.teacher.state_dict(), original)
-    assert not model.teacher.training and not any(p.requires_grad for p in model.teacher.parameters())
-    assert all(p.grad is None for p in model.teacher.parameters())
-    assert not torch.equal(model.net_g.state_dict()['ending.bias'], original['ending.bias'])
+    teacher, original = built[0].unlearner.teacher, weights('../base.pth')
+    same(teacher.state_dict(), original)
+    assert not teacher.training and not any(p.requires_grad for p in teacher.parameters())
+    assert all(p.grad is None for p in teacher.parameters())
+    assert not torch.equal(built[0].net_g.state_dict()['ending.bias'], original['ending.bias'])
 
 
 def test_no_average_by_default(unlearn, built):
@@ -82,8 +85,8 @@ def test_one_step_of_sgd_is_the_gradient_of_the_sum_of_the_terms(unlearn, batche
     assert unlearn({**ONE_SGD_STEP, 'train.forget_opt': {'type': 'GradientAscentLoss', 'bound': 'none'}}) == 0
     net, batch = restoring_net, batches[0]
     net.zero_grad()
-    loss = ((net(batch['retain_lq']) - batch['retain_gt']).abs().mean()
-            - (net(batch['forget_lq']) - batch['forget_gt']).abs().mean())
+    loss = ((net(batch['retain']['lq']) - batch['retain']['gt']).abs().mean()
+            - (net(batch['forget']['lq']) - batch['forget']['gt']).abs().mean())
     gradient = dict(zip(dict(net.named_parameters()), torch.autograd.grad(loss, list(net.parameters()))))
     original = weights('../base.pth')
     same(weights(LATEST), {name: original[name] - 0.5 * gradient[name] for name in original}, rtol=1e-4, atol=1e-6)
@@ -120,7 +123,7 @@ def test_losses_of_basicsr_serve_as_terms(unlearn, built, batches, restoring_net
                'CharbonnierLoss': lambda d: (d**2 + 1e-12).sqrt()}
     for stream in ('forget', 'retain'):
         with torch.no_grad():
-            error = restoring_net(batches[0][f'{stream}_lq']) - batches[0][f'{stream}_gt']
+            error = restoring_net(batches[0][stream]['lq']) - batches[0][stream]['gt']
         assert built[0].log_dict[f'l_{stream}'] == pytest.approx(float(formula[name](error).mean()), rel=1e-4)
 
 
@@ -157,7 +160,7 @@ def test_streams_share_a_forward_unless_batch_normalisation_would_mix_them(unlea
     sizes, forward = [], normalised.forward
     monkeypatch.setattr(normalised, 'forward', lambda self, x: sizes.append(len(x)) or forward(self, x))
     assert unlearn({'network_g': {'type': 'NormalisedNet'}, 'train.total_iter': 1, 'val': None}) == 0
-    assert sizes == [2, 2] and not built[0].joint_forward
+    assert sizes == [2, 2] and not built[0].unlearner.joint_forward
 
 
 def test_retain_stream_is_not_computed_where_only_adversarial_samples_hold(unlearn, built):
@@ -194,21 +197,10 @@ def test_random_numbers_of_a_step_depend_on_seed_rank_and_iteration():
     assert len(seeds) == 6 and step_seed(3, 1, 2) == step_seed(3, 1, 2)
 
 
-def test_inputs_go_to_losses_that_take_and_use_them():
-    class Both(torch.nn.Module):
-        def forward(self, pred, target, lq=None, teacher=None):
-            """Says nothing about its needs."""
-
-    class OneNeeded(Both):
-        needs_lq = False
-
-    assert takes(Both(), 'lq') and takes(Both(), 'teacher')
-    assert not takes(OneNeeded(), 'lq') and not takes(torch.nn.L1Loss(), 'lq')
-
-
 def test_losses_in_two_parts_are_added():
     two, three = torch.tensor(2.0), torch.tensor(3.0)
-    assert float(in_one((two, three))) == 5 and float(in_one((two, None))) == 2 and in_one(two) is two
+    for parts, expected in (((two, three), 5), ((two, None), 2), (two, 2)):
+        assert float(Paired(lambda output, target, parts=parts: parts)(having(two, three))) == expected
 
 
 # ---------------------------------------------------------------- refusals

@@ -51,7 +51,7 @@ def recover(net: nn.Module, pairs: Pairs, what: str | Sequence[str], measure: Ea
     else:
         masks = {'prompts': LayerMask(part='prompts'), 'last_layer': LastLayersMask(1)}
         mask = masks[what] if isinstance(what, str) else LayerMask(include=what)
-        chosen = mask(Evidence(frozen, forget=[(lq, gt)]))
+        chosen = mask(Evidence(frozen, forget=[{'lq': lq, 'gt': gt}]))
         part = PartOfNetwork(frozen, [name for name, moves in chosen.items() if moves.any()])
     frozen.requires_grad_(False).eval()
     return relearning_curve(part, pairs, measure, steps, lr, patch, seeds)
