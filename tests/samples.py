@@ -2,7 +2,7 @@
 import torch
 from torch import Tensor, nn
 
-from basicsr_unlearn.core.sample import Sample
+from basicsr_unlearn.core.samples import Sample
 
 
 def on(net: nn.Module | None, lq: Tensor | None = None, gt: Tensor | None = None, teacher_net: nn.Module | None = None,

@@ -11,12 +11,19 @@ from basicsr_unlearn.core.parts import ANCHORS, EDITS, LOSSES, MASKS
 from basicsr_unlearn.core.preparation import DEFAULT_EVIDENCE_BATCHES, Preparation
 from basicsr_unlearn.core.rate import DEFAULT_FORGET_STEP
 from basicsr_unlearn.core.seeds import fresh_seed
+from basicsr_unlearn.core.stop_rule import StopRule
 from basicsr_unlearn.errors import OptionError
 from basicsr_unlearn.methods.presets import PARTS, expand_method
 
 OPTIMIZERS = {'Adam': torch.optim.Adam, 'AdamW': torch.optim.AdamW, 'SGD': torch.optim.SGD}
 AUTO, UNFITTED = 'auto', 1.0  # as optim_g.lr; the rate that optimizer and schedule have until it is fitted
 TERMS = ('forget', 'retain', 'adversarial')
+DESCRIBED = {  # part -> the options that describe it
+    'objective': (*(f'{term}_opt' for term in TERMS), 'anchor_opt', 'phases', 'dual_opt', 'conflict_opt'),
+    'preparation': ('edit_opt', 'mask_opt', 'proxy_opt', 'forget_step', 'evidence_batches'),
+    'stop_rule': ('stop_opt',),
+    'optimizer': ('optim_g', 'forget_step'),
+}
 Options = Mapping[str, Any]
 MakeLoss = Callable[[dict], nn.Module]
 
@@ -85,10 +92,10 @@ def build_objective(train: Options, seed: int = 0, make_loss: MakeLoss = core_lo
                      dual, train.get('conflict_opt'), where)
 
 
-def build_preparation(train: Options, seed: int = 0, where: str = '') -> Preparation:
+def build_preparation(train: Options, seed: int = 0, where: str = '', fits_rate: bool = True) -> Preparation:
     """The preparation that `edit_opt`, `mask_opt`, `proxy_opt`, `optim_g.lr` and `evidence_batches` describe.
 
-    Arguments and errors as `build_objective`.
+    Arguments and errors as `build_objective`; without `fits_rate`, `lr: auto` says nothing.
 
     >>> build_preparation({'mask_opt': {'type': 'SaliencyMask'}}).needs()
     {'forget': 'mask_opt'}
@@ -100,8 +107,24 @@ def build_preparation(train: Options, seed: int = 0, where: str = '') -> Prepara
     return Preparation(
         build_parts(EDITS, train.get('edit_opt'), f'{where}edit_opt'),
         build_parts(MASKS, train.get('mask_opt'), f'{where}mask_opt'), proxy,
-        (train.get('forget_step') or DEFAULT_FORGET_STEP) if has_auto_rate(train) else None,
+        (train.get('forget_step') or DEFAULT_FORGET_STEP) if fits_rate and has_auto_rate(train) else None,
         train.get('evidence_batches') or DEFAULT_EVIDENCE_BATCHES, where)
+
+
+def build_stop_rule(train: Options) -> StopRule | None:
+    """The stop rule that `stop_opt` describes, by each step's batch; None where there is none.
+
+    Raises:
+        OptionError: it looks at validations, which only the run of an option file has.
+
+    >>> build_stop_rule({'stop_opt': {'forget_psnr': 'identity', 'window': 5}}).gaps.maxlen
+    5
+    """
+    rule = StopRule.of_options(train['stop_opt']) if train.get('stop_opt') else None
+    if rule is not None and (rule.check != 'train' or rule.reference == 'retrained'):
+        raise OptionError('stop_opt looks at validations, which only the run of an option file makes: write check: '
+                          'train, and forget_psnr: identity or a number.')
+    return rule
 
 
 def build_optimizer(block: Options, parameters: Iterable[nn.Parameter], where: str = '') -> torch.optim.Optimizer:
@@ -123,6 +146,17 @@ def build_optimizer(block: Options, parameters: Iterable[nn.Parameter], where: s
         raise OptionError(f'{where}optim_g: {str(error).rstrip(".")}.') from error
 
 
+def check_given(options: Options, **parts: Any) -> None:
+    """Raise OptionError if an option describes what is given as a part already.
+
+    >>> check_given({'grad_clip': 1.0}, objective=None)
+    """
+    for part, keys in DESCRIBED.items():
+        both = [key for key in keys if options.get(key) is not None]
+        if parts.get(part) is not None and both:
+            raise OptionError(f'{both[0]} is given, and {part} beside it, which stands in its place: give one of them.')
+
+
 def method_options(method: str | None, options: Options) -> dict[str, Any]:
     """The blocks of a preset with those given in place of its own. Raises OptionError for one that there is not.
 
@@ -133,7 +167,7 @@ def method_options(method: str | None, options: Options) -> dict[str, Any]:
     if unknown:
         raise OptionError(f'{unknown[0]} is no part of a method: these are {", ".join(PARTS)}.')
     if method is None:
-        return dict(options)
+        return {key: value for key, value in options.items() if value is not None}
     return expand_method({'train': {'method': method, **options}})['train']
 
 
@@ -144,13 +178,3 @@ def has_auto_rate(train: Options) -> bool:
     True
     """
     return (train.get('optim_g') or {}).get('lr') == AUTO
-
-
-def streams_needed(train: Options) -> dict[str, str]:
-    """The streams that parts look at before the first step, each with the name of an option that does.
-
-    >>> streams_needed({'edit_opt': {'type': 'ResetByFisher'}})
-    {'forget': 'edit_opt', 'retain': 'edit_opt'}
-    """
-    anchors = build_parts(ANCHORS, train.get('anchor_opt'), 'train.anchor_opt')
-    return build_preparation(train, where='train.').needs(anchors)

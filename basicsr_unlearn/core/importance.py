@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from basicsr_unlearn.core.modes import eval_mode
 from basicsr_unlearn.core.parts import ErrorOf, gradients, live_parameters, restoration_error
-from basicsr_unlearn.core.sample import Batch, Runner, restore
+from basicsr_unlearn.core.samples import Batch, Runner, restore
 
 
 def fisher(net: nn.Module, batches: Sequence[Batch], error: ErrorOf = restoration_error, per_sample: bool = False

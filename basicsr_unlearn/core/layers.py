@@ -4,7 +4,7 @@ from torch import nn
 
 from basicsr_unlearn.core.modes import eval_mode
 from basicsr_unlearn.core.parts import live_parameters
-from basicsr_unlearn.core.sample import Batch, Runner, restore
+from basicsr_unlearn.core.samples import Batch, Runner, restore
 
 
 def layers_in_order(net: nn.Module, batch: Batch, run: Runner = restore) -> list[str]:

@@ -9,7 +9,7 @@ from basicsr_unlearn.core.dual import DualWeight
 from basicsr_unlearn.core.gradients import reconcile
 from basicsr_unlearn.core.parts import Anchor, live_parameters
 from basicsr_unlearn.core.phases import check_phases, phase_terms
-from basicsr_unlearn.core.sample import Sample
+from basicsr_unlearn.core.samples import Sample
 from basicsr_unlearn.errors import OptionError
 
 TEACHER = 'teacher'
@@ -43,9 +43,9 @@ class Objective:
     """The sum of some terms: losses of samples, and anchors of the weights as one more, `anchor`.
 
     Args:
-        losses: by term, each called with a sample (see `sample`); one without `terms` is taken as loss(output, gt). The
-            term says which stream it looks at, unless the loss has a `source`: `forget`, `retain`, or another's name.
-            `adversarial` looks at `retain`.
+        losses: by term, each called with a sample (see `samples`); one without `terms` is taken as loss(output, gt).
+            The term says which stream it looks at, unless the loss has a `source`: `forget`, `retain`, or another's
+            name. `adversarial` looks at `retain`.
         anchors: see `Anchor`.
         phases: `{terms, iters}` one after another, and then anew; None is all terms always.
         dual: a weight of all terms but `forget` and `anchor` that finds itself.

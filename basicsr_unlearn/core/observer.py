@@ -6,7 +6,7 @@ from torch import Tensor
 
 from basicsr_unlearn.core.dual import DualWeight
 from basicsr_unlearn.core.processes import mean_of_processes
-from basicsr_unlearn.core.sample import Sample
+from basicsr_unlearn.core.samples import Sample
 from basicsr_unlearn.core.stop_rule import StopRule
 from basicsr_unlearn.errors import OptionError
 
@@ -15,12 +15,12 @@ class Observer:
     """Scores the outputs of a step before its update.
 
     Args:
-        score: see `sample`.
+        score: see `samples`.
         stop_rule, dual: are told of the scores; None where there is none.
         shared: whether several processes train together; all are told the same.
         tell: called with a sentence for a person.
 
-    >>> from basicsr_unlearn.core.scores import Psnr
+    >>> from basicsr_unlearn.core.batch_scores import Psnr
     >>> Observer(Psnr(), StopRule(retain_budget=0.1)).streams
     ['forget', 'retain']
     """

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from basicsr_unlearn.core.ascent import Criterion, sample_loss
-from basicsr_unlearn.core.sample import Batch, Runner, restore
+from basicsr_unlearn.core.samples import Batch, Runner, restore
 
 ErrorOf = Callable[[nn.Module, Batch], Tensor]
 

@@ -10,7 +10,7 @@ from basicsr_unlearn.core.ascent import Criterion, sample_loss
 from basicsr_unlearn.core.images import degraded_as_output
 from basicsr_unlearn.core.modes import eval_mode
 from basicsr_unlearn.core.parts import gradients, restoration_error
-from basicsr_unlearn.core.sample import Batch
+from basicsr_unlearn.core.samples import Batch
 
 DEFAULT_FORGET_STEP = 0.15  # our choice: about what the tuned rates of the shipped NAFNet and PromptIR come to
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from basicsr_unlearn.core.parts import ErrorOf, live_parameters, restoration_error
-from basicsr_unlearn.core.sample import Batch
+from basicsr_unlearn.core.samples import Batch
 
 
 def tuned(net: nn.Module, batches: Sequence[Batch], iters: int, lr: float, error: ErrorOf = restoration_error

@@ -7,8 +7,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.optim import Optimizer
 
-from basicsr_unlearn.core.building import build_objective, build_optimizer, build_preparation, method_options
+from basicsr_unlearn.core.batch_scores import Psnr
+from basicsr_unlearn.core.building import (
+    build_objective,
+    build_optimizer,
+    build_preparation,
+    build_stop_rule,
+    check_given,
+    method_options,
+)
 from basicsr_unlearn.core.gradients import gradient_cosine, require_finite
 from basicsr_unlearn.core.modes import bare, frozen_copy, learning_copy
 from basicsr_unlearn.core.objective import Objective
@@ -17,8 +26,7 @@ from basicsr_unlearn.core.parts import ErrorOf, Evidence, restoration_error
 from basicsr_unlearn.core.preparation import Preparation
 from basicsr_unlearn.core.processes import average_gradients, is_shared, of_first_process, rank
 from basicsr_unlearn.core.rate import eased
-from basicsr_unlearn.core.sample import Batch, Runner, Sample, restore, run_streams
-from basicsr_unlearn.core.scores import Psnr
+from basicsr_unlearn.core.samples import Batch, Runner, Sample, on_device, restore, run_streams
 from basicsr_unlearn.core.seeds import fresh_seed, own_random_numbers, step_seed
 from basicsr_unlearn.core.stop_rule import StopRule
 from basicsr_unlearn.errors import OptionError
@@ -48,12 +56,12 @@ class Unlearner:
     torch's own as it was. So a run that goes on from `state_dict` equals the uninterrupted one, on the CPU bit for bit.
 
     Args:
-        net: the trained network, perhaps in DistributedDataParallel; or several by name, the first of which is edited,
-            masked, taught and scored. Changed in place.
+        net: the trained network, perhaps in DistributedDataParallel, used in the mode it is in; or several by name, the
+            first of which is edited, masked, taught and scored. Changed in place.
         method: the name of a preset; None where the parts are given.
         objective, preparation, stop_rule: parts as objects, in place of those of the method.
-        optimizer: of the weights; by name for several networks, each of which is moved by the terms that name it in
-            `trains`. None is what the method has.
+        optimizer: of the weights, in place of the method's and its rate; by name for several networks, each of which is
+            moved by the terms that name it in `trains`.
         teacher: the frozen original; None is a copy of the network as it is now.
         run: how a network is used on a batch.
         score: of outputs, for the log and the stop rule.
@@ -79,20 +87,20 @@ class Unlearner:
 
     def __init__(self, net: nn.Module | Mapping[str, nn.Module], method: str | None = None, *,
                  objective: Objective | None = None, preparation: Preparation | None = None,
-                 stop_rule: StopRule | None = None,
-                 optimizer: torch.optim.Optimizer | Mapping[str, torch.optim.Optimizer] | None = None,
+                 stop_rule: StopRule | None = None, optimizer: Optimizer | Mapping[str, Optimizer] | None = None,
                  teacher: nn.Module | None = None, run: Runner = restore, score: Callable | None = None,
                  error: ErrorOf = restoration_error, fresh: Callable[[], nn.Module] | None = None,
                  total_iter: int | None = None, grad_clip: float | None = None, amp: str | None = None,
                  conflict_freq: int = 0, seed: int = 0, tell: Callable[[str], None] = warnings.warn,
                  **options: Any) -> None:
+        check_given(options, objective=objective, preparation=preparation, stop_rule=stop_rule, optimizer=optimizer)
         train = method_options(method, options)
         self.nets = dict(net) if isinstance(net, Mapping) else {MAIN: net}
         self.main = next(iter(self.nets))
         self.device = next(self.net.parameters()).device
         self.objective = (objective or build_objective(train, seed)).to(self.device)
-        self.preparation = preparation or build_preparation(train, seed)
-        self.stop_rule = stop_rule or (StopRule.of_options(train['stop_opt']) if train.get('stop_opt') else None)
+        self.preparation = preparation or build_preparation(train, seed, fits_rate=optimizer is None)
+        self.stop_rule = stop_rule or build_stop_rule(train)
         self.optimizers = dict(optimizer) if isinstance(optimizer, Mapping) else {
             self.main: optimizer or build_optimizer(train.get('optim_g') or {}, self.trainable(self.main))}
         self.teacher = frozen_copy(self.net) if teacher is None else teacher
@@ -100,8 +108,7 @@ class Unlearner:
         self.observer = Observer(score or Psnr(), self.stop_rule, self.objective.dual, is_shared(self.net), tell)
         self.total_iter, self.amp, self.conflict_freq, self.seed = total_iter, amp, conflict_freq, seed
         self.grad_clip = grad_clip or train.get('grad_clip') or float('inf')
-        self.iteration = 0  # the last one trained
-        self.prepared = False
+        self.iteration, self.prepared = 0, False  # the last one trained; whether `prepare` was called
         self.grad_cosine = torch.zeros((), device=self.device)
         self._kept: list[Mapping[str, Batch]] = []  # for the parts that look at some before the first step
         # networks with batch normalisation must not see forget and retain samples in one batch
@@ -109,8 +116,6 @@ class Unlearner:
                               and not any(isinstance(module, _BatchNorm) for module in self.net.modules()))
         if total_iter is None and any(anchor.needs_end for anchor in self.objective.anchors):
             raise OptionError('anchor_opt fades until the end of the run: give total_iter, or write decay: none.')
-
-    # ---------------------------------------------------------------- what it is made of
 
     @property
     def net(self) -> nn.Module:
@@ -145,24 +150,21 @@ class Unlearner:
         if self.prepared:
             return
         self.prepared = True
-        streams = [[self._on_device(batch) for batch in batches] for batches in (forget, retain)]
+        streams = [[on_device(batch, self.device) for batch in batches] for batches in (forget, retain)]
         evidence = Evidence(learning_copy(self.teacher, bare(self.net)), *streams, self._untrained,
                             torch.Generator().manual_seed(self.seed), self.error, self.run)
         self.preparation.run(bare(self.net), evidence, self.objective.anchors, first=self.iteration == 0)
-        rate = self.preparation.rate
-        if rate is not None and self.iteration == 0:
-            self.preparation.rate = rate = of_first_process(rate, self.device, is_shared(self.net))
+        if self.preparation.rate is not None and self.iteration == 0:
+            rate = of_first_process(self.preparation.rate, self.device, is_shared(self.net))
+            self.preparation.rate = rate
             for group in self.optimizers[self.main].param_groups:
-                group['lr'] *= rate
-                if 'initial_lr' in group:
-                    group['initial_lr'] *= rate
+                group.update({name: rate * group[name] for name in ('lr', 'initial_lr') if name in group})
 
     def _untrained(self, seed: int | None = None) -> nn.Module:
         """A network of the same architecture with fresh weights, which the run's seed sets where none is given."""
         if self.fresh is None:
             raise OptionError('This method needs an untrained network: give fresh, a function that makes one.')
-        with torch.random.fork_rng():
-            torch.manual_seed(fresh_seed(self.seed) if seed is None else seed)
+        with own_random_numbers(fresh_seed(self.seed) if seed is None else seed, self.device):
             return self.fresh().to(self.device)
 
     def _collect(self, batches: Mapping[str, Batch]) -> bool:
@@ -192,7 +194,7 @@ class Unlearner:
             OptionError: a term has no batch, or a batch lacks what a term needs.
             TrainingError: loss or gradient is not finite; nothing was changed.
         """
-        batches = {stream: self._on_device(batch) for stream, batch in
+        batches = {stream: on_device(batch, self.device) for stream, batch in
                    {'forget': forget, 'retain': retain, **more}.items() if batch is not None}
         if self.done:
             return {}
@@ -251,26 +253,18 @@ class Unlearner:
             log['dual_weight'] = torch.tensor(objective.dual.value, device=self.device)
         return log
 
-    # ---------------------------------------------------------------- what a step is made of
-
-    def _on_device(self, batch: Batch) -> Batch:
-        return {name: value.to(self.device) if torch.is_tensor(value) else value for name, value in batch.items()}
-
     def check_streams(self, batches: Mapping[str, Batch]) -> None:
         """Raise OptionError if the data lack a stream that a term or the stop rule needs."""
-        where = self.objective.where
         needs = {f'{term}_opt': self.objective.source(term) for term in self.objective.losses}
         needs.update({f'stop_opt needs PSNR of the {stream} stream, which': stream for stream in self.observer.streams})
         for name, stream in needs.items():
             if stream not in batches:
-                raise OptionError(f'{where}{name} has no data: there are no {stream} batches.')
-
-    def _step_net(self, name: str) -> nn.Module:
-        """The network for the passes of a step; DistributedDataParallel could not follow two separate gradients."""
-        return self.nets[name] if self.objective.conflict is None else bare(self.nets[name])
+                raise OptionError(f'{self.objective.where}{name} has no data: there are no {stream} batches.')
 
     def _samples(self, batches: Mapping[str, Batch], name: str) -> dict[str, Sample]:
-        nets, samples = {other: self._step_net(other) for other in self.nets}, {}
+        # DistributedDataParallel could not follow two separate gradients
+        nets = self.nets if self.objective.conflict is None else {key: bare(net) for key, net in self.nets.items()}
+        samples: dict[str, Sample] = {}
         for stream, batch in batches.items():
             samples[stream] = Sample(batch, nets[name], self.teacher, self.preparation.proxy, self.run, stream, nets,
                                      samples)

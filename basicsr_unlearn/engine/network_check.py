@@ -7,11 +7,11 @@ from os import path as osp
 from torch import nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
+from basicsr_unlearn.core.building import build_parts
 from basicsr_unlearn.core.memory import installed_memory
 from basicsr_unlearn.core.parts import MASKS, Evidence
 from basicsr_unlearn.errors import CheckpointError, DataError, OptionError
 from basicsr_unlearn.methods.presets import expand_method
-from basicsr_unlearn.models.preparing import build_parts
 from basicsr_unlearn.options.checks import registered
 from basicsr_unlearn.zoo.checkpoint import check_fit, read_weights, resolve_checkpoint
 

@@ -20,7 +20,8 @@ from basicsr_unlearn.engine.metric_check import check_metrics
 from basicsr_unlearn.engine.network_check import build_network, check_checkpoints, check_masks, check_smallest
 from basicsr_unlearn.engine.skill_check import check_skill
 from basicsr_unlearn.errors import CheckpointError, DataError, OptionError, UnlearnError
-from basicsr_unlearn.models.tracking import LONGEST_NAME, ValidationTracking
+from basicsr_unlearn.models.tracking import LONGEST_NAME
+from basicsr_unlearn.models.unlearn_model import UnlearnModel
 from basicsr_unlearn.options.checks import registered
 
 Tell = Callable[[str], object]
@@ -67,7 +68,7 @@ def preflight(opt: dict, full: bool = False, tell: Tell = lambda line: None) -> 
 def _check_saved_names(opt: dict, paths: list[str]) -> None:
     """BasicSR's own models can save their outputs under the images' names; ours shorten those that are too long."""
     if not (opt.get('val') or {}).get('save_img') or issubclass(MODEL_REGISTRY.get(opt['model_type']),
-                                                                ValidationTracking):
+                                                                UnlearnModel):
         return
     end = f'_{opt["train"]["total_iter"] if opt["is_train"] else opt["val"].get("suffix") or opt["name"]}.png'
     for path in paths:

@@ -5,7 +5,7 @@ import torch
 from basicsr.archs import build_network
 from torch import nn
 
-from basicsr_unlearn.models.weights import load_weights
+from basicsr_unlearn.models.checkpoints import load_weights
 from basicsr_unlearn.zoo.checkpoint import resolve_checkpoint
 
 

@@ -18,12 +18,12 @@ from basicsr_unlearn.core.stop_rule import StopRule
 from basicsr_unlearn.core.unlearner import Unlearner
 from basicsr_unlearn.errors import CheckpointError, OptionError, TrainingError
 from basicsr_unlearn.methods.presets import expand_method
+from basicsr_unlearn.models.checkpoints import load_weights, save_weights, weights_digest
 from basicsr_unlearn.models.first_batches import STREAMS, by_stream, first_batches
 from basicsr_unlearn.models.reference_networks import ReferenceNetworks
 from basicsr_unlearn.models.stopping import Stopping
 from basicsr_unlearn.models.tracking import ValidationTracking
 from basicsr_unlearn.models.training_state import training_state
-from basicsr_unlearn.models.weights import load_weights, save_weights, weights_digest
 from basicsr_unlearn.zoo.checkpoint import resolve_checkpoint, write_atomically
 
 

@@ -10,7 +10,7 @@ from basicsr_unlearn.core.memory import installed_memory
 from basicsr_unlearn.core.phases import check_phases
 from basicsr_unlearn.core.tiling import DEFAULT_OVERLAP, check_tile
 from basicsr_unlearn.errors import OptionError
-from basicsr_unlearn.models.tracking import ValidationTracking
+from basicsr_unlearn.models.unlearn_model import UnlearnModel
 from basicsr_unlearn.options.checks import Built, check_value, registered
 from basicsr_unlearn.options.components import DataSet
 from basicsr_unlearn.options.values import hint_of, words
@@ -98,7 +98,7 @@ def _tiling(opt: Mapping, is_open: bool) -> None:
     val = opt.get('val') or {}
     if not val.get('tile'):
         return
-    if not issubclass(registered('model', opt['model_type'], 'model_type'), ValidationTracking):
+    if not issubclass(registered('model', opt['model_type'], 'model_type'), UnlearnModel):
         if not is_open:  # a model of another package may have tiles of its own
             raise OptionError(f'val.tile has no effect on model_type: {opt["model_type"]}, which restores whole images '
                               'only: take it out, or write model_type: UnlearnModel.')

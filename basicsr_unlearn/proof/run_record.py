@@ -11,7 +11,8 @@ from basicsr.utils.registry import DATASET_REGISTRY
 from basicsr_unlearn.core.judgement import CANNOT_JUDGE, FORGOTTEN, Yardstick, forget_gap
 from basicsr_unlearn.core.memory import peak_memory
 from basicsr_unlearn.methods.presets import method_of
-from basicsr_unlearn.models.unlearn_model import STREAMS, UnlearnModel
+from basicsr_unlearn.models.first_batches import STREAMS
+from basicsr_unlearn.models.unlearn_model import UnlearnModel
 from basicsr_unlearn.proof.cache import data_digest, file_digest
 from basicsr_unlearn.proof.causes import RunFacts, likely_cause
 from basicsr_unlearn.proof.verdict import LearnedAgain, RunVerdict, judge_run
@@ -30,13 +31,13 @@ def run_record(model: UnlearnModel, method: str | None, seconds: float) -> dict[
         method: the preset that the option file names, None where it spells the parts out.
         seconds: from the start of this process's run to its end.
     """
-    opt, (metric, yardstick) = model.opt, model.yardstick()
+    opt, (metric, yardstick) = model.opt, model.tracking.yardstick()
     datasets = {}
-    for name, role in model.roles().items():
-        points = model.history.get(name)
+    for name, role in model.tracking.roles().items():
+        points = model.tracking.history.get(name)
         if points:
-            columns = {**model.references.get(name, {}), 'unlearned': points[-1][1]}
-            datasets[name] = {'role': role, 'images': model.counts[name], 'scores': _by_metric(columns)}
+            columns = {**model.tracking.references.get(name, {}), 'unlearned': points[-1][1]}
+            datasets[name] = {'role': role, 'images': model.tracking.counts[name], 'scores': _by_metric(columns)}
     train, path = opt['train'], opt['path']
     found = judged(datasets, metric, yardstick)
     return {
@@ -45,11 +46,11 @@ def run_record(model: UnlearnModel, method: str | None, seconds: float) -> dict[
         'steps': model.iteration, 'total_iter': int(train['total_iter']),
         'proxy_steps': (train.get('proxy_opt') or {}).get('iters', 0),
         'batch': opt['datasets']['train']['batch_size_per_gpu'] * opt['world_size'],
-        'ended_by': 'stop rule' if model.stop_rule and model.stop_rule.met(model.iteration) else
+        'ended_by': 'stop rule' if model.unlearner.stop_rule and model.unlearner.stop_rule.met(model.iteration) else
                     'total_iter' if model.iteration >= int(train['total_iter']) else 'end of the data',
         'changed_at_resumes': getattr(getattr(model, 'run_record', None), 'changes', []),
         'samples': {stream: model.iteration * opt['datasets']['train']['batch_size_per_gpu'] * opt['world_size']
-                    for stream in STREAMS if stream in model.streams_trained},
+                    for stream in STREAMS if stream in model.unlearner.objective.streams},
         'seconds': round(seconds, 1), 'peak_memory_mb': round(peak_memory()), 'device': str(model.device),
         'networks': {'original': _file(path['pretrain_network_g'] if model.original_path is None
                                        else model.original_path),
@@ -57,7 +58,8 @@ def run_record(model: UnlearnModel, method: str | None, seconds: float) -> dict[
                      **({'retrained': _file(path['pretrain_network_retrained'])}
                         if path.get('pretrain_network_retrained') else {})},
         'judged_by': {'metric': metric, **vars(yardstick)}, 'datasets': datasets,
-        'curves': {name: [[step, dict(values)] for step, values in points] for name, points in model.history.items()},
+        'curves': {name: [[step, dict(values)] for step, values in points]
+                   for name, points in model.tracking.history.items()},
         'settings': _settings(opt),
         'versions': {'basicsr_unlearn': __version__, **{package: version(package) for package in PACKAGES},
                      'python': platform.python_version()},
@@ -90,23 +92,25 @@ def _by_metric(columns: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str
 
 def _cause(model: UnlearnModel, found: RunVerdict, datasets: Mapping[str, Mapping]) -> str | None:
     """Why the forget set that ended furthest off did."""
-    metric, yardstick = model.yardstick()
+    metric, yardstick = model.tracking.yardstick()
     off = {name: abs(forget_gap(datasets[name]['scores'][metric], yardstick))
            for name, forgetting in found.forgetting.items() if forgetting.state not in (FORGOTTEN, CANNOT_JUDGE)}
     if not off:
         return None
     name, train = max(off, key=off.get), model.opt['train']
-    points = [values[metric] for _, values in model.history[name] if metric in values]
+    points = [values[metric] for _, values in model.tracking.history[name] if metric in values]
     forget, holder = train.get('forget_opt') or {}, train.get('retain_opt') or train.get('adversarial_opt')
-    default = 'gt' if holder is train.get('retain_opt') else getattr(model.losses.get('adversarial'), 'target', 'gt')
+    objective, rule = model.unlearner.objective, model.unlearner.stop_rule
+    adversarial = objective.losses.get('adversarial')
+    default = 'gt' if holder is train.get('retain_opt') else getattr(adversarial, 'target', 'gt')
     return likely_cause(RunFacts(
         scores=datasets[name]['scores'][metric], before=points[-2] if len(points) > 2 else None,
         retain=[datasets[other]['scores'][metric] for other in found.keeping], steps=model.iteration,
         total_iter=int(train['total_iter']), rate=max(group['initial_lr'] for group in model.optimizer_g.param_groups),
-        last_rate=max(group['lr'] for group in model.optimizer_g.param_groups), terms=model.terms,
+        last_rate=max(group['lr'] for group in model.optimizer_g.param_groups), terms=objective.terms,
         ascent=forget.get('type') == 'GradientAscentLoss' and (forget.get('bound') or 'none') == 'none',
         held_to=None if holder is None else holder.get('target') or default,
-        stop_rule_met=None if model.stop_rule is None else model.stop_rule.met(model.iteration),
+        stop_rule_met=None if rule is None else rule.met(model.iteration),
         scaled=train['optim_g'].get('lr') == 'auto'), yardstick)
 
 

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from basicsr_unlearn.engine.compat import rebound
 from basicsr_unlearn.engine.terminal import basicsr_shown, python_warnings_logged, say, short, show_log, wrapped
 from basicsr_unlearn.files import write_json
-from basicsr_unlearn.models.tracking import judged_by
+from basicsr_unlearn.models.tracking import judged_by, references_of
 from basicsr_unlearn.proof.run_record import PACKAGES
 from basicsr_unlearn.report.tables import score_lines
 from basicsr_unlearn.version import __version__
@@ -106,7 +106,7 @@ class WatchedTest:
 
 def by_metric(model: Any, name: str) -> dict[str, dict[str, float]]:
     """Scores of the last validation: metric -> column -> value, columns of TESTED that there are."""
-    columns = {**getattr(model, 'references', {}).get(name, {}),
+    columns = {**references_of(model, name),
                'network': getattr(model, 'metric_results', None) or {}}
     return {metric: {column: float(columns[column][metric]) for column in TESTED if metric in columns.get(column, {})}
             for metric in columns['network']}

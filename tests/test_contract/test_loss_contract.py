@@ -9,7 +9,7 @@ from contract_stub import blocks, restoring_net
 
 from basicsr_unlearn.core import LOSSES, losses
 from basicsr_unlearn.core.objective import Paired
-from basicsr_unlearn.core.sample import Sample
+from basicsr_unlearn.core.samples import Sample
 from basicsr_unlearn.core.seeds import own_random_numbers
 from basicsr_unlearn.errors import OptionError
 from basicsr_unlearn.methods.presets import method_names, read_method
@@ -121,7 +121,7 @@ def test_every_loss_is_in_a_preset_or_says_why_not():
 
 # ---------------------------------------------------------------- options
 
-@pytest.mark.parametrize('name', REGISTERED)
+@pytest.mark.parametrize('name', sorted(set(REGISTERED) - set(PIXEL)))
 def test_an_unknown_option_is_refused(name):
     with pytest.raises(TypeError, match='nosuch'):
         REGISTERED[name](nosuch=1)

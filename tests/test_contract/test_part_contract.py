@@ -11,7 +11,7 @@ from basicsr_unlearn import core as unlearning
 from basicsr_unlearn.core.parts import ANCHORS, EDITS, MASKS, Anchor, Edit, Evidence, Mask, live_parameters
 from basicsr_unlearn.errors import OptionError
 from basicsr_unlearn.methods.presets import method_names, read_method
-from basicsr_unlearn.models.weights import weights_digest
+from basicsr_unlearn.models.checkpoints import weights_digest
 from basicsr_unlearn.options.option_file import check_options
 
 TABLES = {'edit': (EDITS, Edit), 'mask': (MASKS, Mask), 'anchor': (ANCHORS, Anchor)}

@@ -9,11 +9,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from basicsr_unlearn.core.parts import live_parameters
 from basicsr_unlearn.core.phases import phase_terms
-from basicsr_unlearn.core.sample import Sample
+from basicsr_unlearn.core.samples import Sample
 from basicsr_unlearn.core.seeds import own_random_numbers, step_seed
 from basicsr_unlearn.errors import OptionError
 from basicsr_unlearn.methods.presets import expand_method, method_names, read_method
-from basicsr_unlearn.models.weights import weights_digest
+from basicsr_unlearn.models.checkpoints import weights_digest
 from basicsr_unlearn.options.option_file import check_options
 
 # What a loss does as forget_opt, by its class: 'ascent' raises the error on the forget set, 'target' goes somewhere.

@@ -136,7 +136,7 @@ def test_a_signal_in_the_last_validation_keeps_the_network(option_file, monkeypa
 
 def test_a_signal_before_the_first_step_ends_at_once(option_file, monkeypatch, capsys):
     """While masks are made, which may take minutes: there is nothing to save yet."""
-    monkeypatch.setattr(UnlearnModel, 'prepare', lambda self: send(signal.SIGTERM))
+    monkeypatch.setattr(UnlearnModel, '_prepare', lambda self: send(signal.SIGTERM))
     assert train.main(['-opt', option_file('unlearn')]) == 143
     assert 'Stopped by SIGTERM' in said(capsys) and list(STATES.iterdir()) == []
 

@@ -7,8 +7,8 @@ import torch
 from torch.nn import functional as F
 
 from basicsr_unlearn.archs.airnet_arch import AirNet
+from basicsr_unlearn.core.seeds import step_seed
 from basicsr_unlearn.models.airnet_model import AirNetModel, two_windows
-from basicsr_unlearn.models.unlearn_model import step_seed
 from basicsr_unlearn.options.components import SCHEDULERS
 from basicsr_unlearn.options.option_file import check_options, load_option_file
 

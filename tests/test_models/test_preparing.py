@@ -7,7 +7,7 @@ from basicsr.data import build_dataset
 from basicsr_unlearn.core.building import build_parts
 from basicsr_unlearn.core.parts import ANCHORS, EDITS, MASKS, Edit, Evidence, Mask, live_parameters
 from basicsr_unlearn.models import unlearn_model
-from basicsr_unlearn.models.weights import weights_digest
+from basicsr_unlearn.models.checkpoints import weights_digest
 
 NETWORK = {'type': 'NAFNet', 'width': 4, 'enc_blk_nums': [1], 'middle_blk_num': 1, 'dec_blk_nums': [1]}
 LATEST = 'experiments/tiny/models/net_g_latest.pth'

@@ -13,7 +13,7 @@ from basicsr_unlearn.core.parts import (
     live_parameters,
     registered_in,
 )
-from basicsr_unlearn.core.sample import one_sample
+from basicsr_unlearn.core.samples import one_sample
 from basicsr_unlearn.errors import OptionError
 
 

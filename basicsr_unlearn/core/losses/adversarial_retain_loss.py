@@ -11,7 +11,7 @@ from basicsr_unlearn.core.checks import check_choice, check_number
 from basicsr_unlearn.core.hints import NotNegative
 from basicsr_unlearn.core.modes import bare, eval_mode
 from basicsr_unlearn.core.parts import LOSSES, registered_in
-from basicsr_unlearn.core.sample import Sample
+from basicsr_unlearn.core.samples import Sample
 
 
 def _check(settings: Mapping[str, Any], target: str) -> None:

@@ -13,7 +13,7 @@ from basicsr_unlearn.core.losses.target_loss import gaussian_image
 from basicsr_unlearn.core.modes import bare, eval_mode
 from basicsr_unlearn.core.parts import LOSSES, registered_in
 from basicsr_unlearn.core.processes import is_shared
-from basicsr_unlearn.core.sample import Sample
+from basicsr_unlearn.core.samples import Sample
 
 FEATURE_TARGETS = ('noise', 'direction')
 DEFAULT_STEERING = 2.0  # RMU in open-unlearning, its option file (20 in its code)

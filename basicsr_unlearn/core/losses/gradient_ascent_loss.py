@@ -17,7 +17,7 @@ from basicsr_unlearn.core.checks import check_choice, check_number
 from basicsr_unlearn.core.hints import NotNegative, Positive
 from basicsr_unlearn.core.images import degraded_as_output
 from basicsr_unlearn.core.parts import LOSSES, registered_in
-from basicsr_unlearn.core.sample import Sample
+from basicsr_unlearn.core.samples import Sample
 
 AWAY_FROM = ('gt', 'teacher')
 TIE = 1e-6  # pixel values: above the resolution of float32 at 1, far below anything that counts

@@ -10,7 +10,7 @@ from basicsr_unlearn.core.checks import check_choice, check_number
 from basicsr_unlearn.core.hints import NotNegative, Positive
 from basicsr_unlearn.core.modes import eval_mode
 from basicsr_unlearn.core.parts import LOSSES, registered_in
-from basicsr_unlearn.core.sample import Sample
+from basicsr_unlearn.core.samples import Sample
 
 LARGEST_GRAIN = 8  # pixels
 

@@ -10,7 +10,7 @@ from basicsr_unlearn.core.hints import Count, NotNegative, Positive
 from basicsr_unlearn.core.images import degraded_as_output
 from basicsr_unlearn.core.modes import bare
 from basicsr_unlearn.core.parts import LOSSES, registered_in
-from basicsr_unlearn.core.sample import Sample
+from basicsr_unlearn.core.samples import Sample
 
 
 @registered_in(LOSSES)

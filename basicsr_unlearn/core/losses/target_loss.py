@@ -11,7 +11,7 @@ from basicsr_unlearn.core.hints import NotNegative, Positive
 from basicsr_unlearn.core.images import degraded_as_output
 from basicsr_unlearn.core.modes import eval_mode
 from basicsr_unlearn.core.parts import LOSSES, registered_in
-from basicsr_unlearn.core.sample import Sample
+from basicsr_unlearn.core.samples import Sample
 
 TARGETS: dict[str, tuple[str, ...]] = {  # what each needs
     'degraded': ('lq',),

@@ -10,7 +10,7 @@ from basicsr_unlearn.core.checks import check_choice, check_whole
 from basicsr_unlearn.core.hints import Count
 from basicsr_unlearn.core.layers import layers_in_order
 from basicsr_unlearn.core.parts import MASKS, Evidence, Mask, live_parameters, registered_in
-from basicsr_unlearn.core.sample import one_sample
+from basicsr_unlearn.core.samples import one_sample
 from basicsr_unlearn.errors import OptionError
 
 # Names of NAFNet, of the Restormer family (Restormer, PromptIR, AdaIR: its frequency blocks fre1 to 3 sit in the

@@ -22,7 +22,7 @@ from basicsr_unlearn.proof.attackers.image_psnr import Pairs
 from basicsr_unlearn.proof.audit.audit_plan import AUDITS, Audit
 from basicsr_unlearn.proof.cache import Kept, cache_key, file_digest
 
-LOSSES = ('l1', 'l2', 'edges')
+MEMBER_LOSSES = ('l1', 'l2', 'edges')
 
 
 @dataclass
@@ -168,7 +168,7 @@ class Context:
         """Scores and losses of one network (or 'identity') on one data set, computed once and kept on disk.
 
         Returns:
-            `metrics`: name -> value of each image; `losses`: name of LOSSES -> value of each image.
+            `metrics`: name -> value of each image; `losses`: name of MEMBER_LOSSES -> value of each image.
 
         Raises:
             DataError: the set cannot be used.
@@ -214,7 +214,7 @@ class Context:
         run, column = images is None, IDENTITY if path is None else title
         nets = {} if path is None or not run else {title: self.whole(
             self.net(title) if self.audit.networks.get(title) == path else self.load(path))}
-        found, losses, kept = {metric: [] for metric in metrics}, {loss: [] for loss in LOSSES}, {}
+        found, losses, kept = {metric: [] for metric in metrics}, {loss: [] for loss in MEMBER_LOSSES}, {}
         asked = {metric: self.working_metrics[0][metric] for metric in metrics}
         bar = self.progress(self.items(name), f'{title} on {name}', len(self.contents(name).images), 'image')
         for index, restored in enumerate(restorations(nets, bar, asked)):

@@ -15,7 +15,7 @@ from basicsr_unlearn.proof.attackers.membership import (
     reading,
 )
 from basicsr_unlearn.proof.attackers.statistics import Interval
-from basicsr_unlearn.proof.audit.context import LOSSES, Context
+from basicsr_unlearn.proof.audit.context import MEMBER_LOSSES, Context
 from basicsr_unlearn.proof.audit.measuring import (
     SkippedError,
     as_dict,
@@ -79,8 +79,9 @@ def _threshold(context: Context, column: str, members: str, unseen: str) -> Atta
 
 
 def _logistic(context: Context, column: str, members: str, unseen: str) -> AttackResult:
-    return logistic_attack(*(np.log(np.stack([_losses(context, column, name)[loss] for loss in LOSSES], 1) + 1e-8)
-                             for name in (members, unseen)))
+    return logistic_attack(*(
+        np.log(np.stack([_losses(context, column, name)[loss] for loss in MEMBER_LOSSES], 1) + 1e-8)
+        for name in (members, unseen)))
 
 
 def _losses(context: Context, column: str, name: str) -> dict[str, np.ndarray]:

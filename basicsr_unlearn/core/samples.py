@@ -11,7 +11,7 @@ The whole protocol, so that other networks and other data fit in without a chang
              of its term's name; `trains`, the name of the network it moves, by default the first. One without `terms`
              is called as loss(output, target), as BasicSR's and torch's are (see `objective.Paired`).
     score    score(output, sample) -> scalar, higher where it is better, or None where it cannot be told; with `name`,
-             and `untouched(sample)`, the score of doing nothing. `scores.Psnr` is one.
+             and `untouched(sample)`, the score of doing nothing. `batch_scores.Psnr` is one.
 """
 from collections.abc import Callable, Container, Mapping
 from functools import cached_property
@@ -161,3 +161,12 @@ def run_streams(samples: Mapping[str, Sample], trained: Container[str], observed
         with eval_mode(net), torch.no_grad():
             sample.output = sample.run(net, sample.batch).float()
     return shown
+
+
+def on_device(batch: Batch, device: torch.device) -> Batch:
+    """The batch with its tensors on a device.
+
+    >>> on_device({'lq': torch.zeros(1), 'name': 'a'}, torch.device('cpu'))['name']
+    'a'
+    """
+    return {name: value.to(device) if torch.is_tensor(value) else value for name, value in batch.items()}

@@ -2,7 +2,7 @@
 from torch import Tensor
 
 from basicsr_unlearn.core.images import batch_psnr, degraded_as_output
-from basicsr_unlearn.core.sample import Sample
+from basicsr_unlearn.core.samples import Sample
 
 
 class Psnr:
