@@ -19,6 +19,8 @@ from basicsr_unlearn.cli import commands as cli
 from basicsr_unlearn.engine import image_check
 from basicsr_unlearn.engine.entry import guarded
 from basicsr_unlearn.engine.locks import locked, read_lock
+from basicsr_unlearn.models import tracking
+from basicsr_unlearn.models.tracking import ValidationTracking
 from basicsr_unlearn.models.unlearn_model import UnlearnModel
 
 # isort: split
@@ -102,6 +104,25 @@ def test_a_signal_saves_the_step_and_the_resume_is_bit_for_bit(option_file, whol
     assert_same(everything(), expected)
 
 
+def restored_at(monkeypatch, each) -> list[int]:
+    """The iterations at which images are restored in validations from now on; `each` is called with them, each time."""
+    tested, steps, validate, run = [], [], ValidationTracking.validate, tracking.restorations
+
+    def noted(self, loader, net, step, *rest):
+        steps.append(step)
+        return validate(self, loader, net, step, *rest)
+
+    def watched(*args):
+        for restored in run(*args):
+            tested.append(steps[-1])
+            each(tested)
+            yield restored
+
+    monkeypatch.setattr(ValidationTracking, 'validate', noted)
+    monkeypatch.setattr(tracking, 'restorations', watched)
+    return tested
+
+
 def test_a_validation_that_a_signal_cuts_short_is_made_again(option_file, whole, monkeypatch, capsys):
     """A stop rule that observes validations sees it all the same."""
     option = Path(option_file('unlearn', val_freq='2'))
@@ -110,15 +131,7 @@ def test_a_validation_that_a_signal_cuts_short_is_made_again(option_file, whole,
         '  stop_opt: {check: val, forget_psnr: 1.0, window: 2}'))
     expected = whole(str(option))
     assert len(expected['state']['unlearning']['stop_rule']['gaps']) == 2
-    tested, model_test = [], UnlearnModel.test
-
-    def stopping_test(self) -> None:
-        tested.append(self.iteration)
-        if tested.count(4) == 1 and tested[-1] == 4:
-            send(signal.SIGTERM)
-        model_test(self)
-
-    monkeypatch.setattr(UnlearnModel, 'test', stopping_test)
+    tested = restored_at(monkeypatch, lambda tested: tested.count(4) == 1 and tested[-1] == 4 and send(signal.SIGTERM))
     assert train.main(['-opt', str(option)]) == 143
     assert tested == [2, 2, 2, 4]  # of three images the first is finished
     state = torch.load(STATES / '4.state', weights_only=True)
@@ -129,7 +142,7 @@ def test_a_validation_that_a_signal_cuts_short_is_made_again(option_file, whole,
 
 
 def test_a_signal_in_the_last_validation_keeps_the_network(option_file, monkeypatch, capsys):
-    monkeypatch.setattr(UnlearnModel, 'test', lambda self: send(signal.SIGTERM) or SRModel.test(self))
+    restored_at(monkeypatch, lambda tested: send(signal.SIGTERM))
     assert train.main(['-opt', option_file('unlearn')]) == 143
     assert LATEST.exists() and 'its validation was left out' in said(capsys)
 
