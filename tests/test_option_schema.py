@@ -8,8 +8,8 @@ import pytest
 from jsonschema import Draft7Validator
 
 from basicsr_unlearn.errors import OptionError
+from basicsr_unlearn.options.json_schema import schema_file, schema_line
 from basicsr_unlearn.options.option_file import check_options, load_option_file
-from basicsr_unlearn.options.schema import schema_file, schema_line
 
 OPTIONS = Path(__file__).resolve().parents[1] / 'options'
 SHIPPED = sorted(OPTIONS.glob('*.yml'))

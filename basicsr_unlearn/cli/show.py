@@ -11,11 +11,11 @@ from basicsr_unlearn.engine.entry import Parser, guarded
 from basicsr_unlearn.errors import OptionError
 from basicsr_unlearn.methods.presets import FOLDER, MEANT, PARTS, method_names
 from basicsr_unlearn.options.components import KINDS, Slot, entries
+from basicsr_unlearn.options.json_schema import schema_line, schema_text
 from basicsr_unlearn.options.option_file import check_options, load_option_file
 from basicsr_unlearn.options.option_text import option_text
 from basicsr_unlearn.options.overrides import method_entries, read_options
-from basicsr_unlearn.options.schema import schema_line, schema_text
-from basicsr_unlearn.options.values import hint_of, words
+from basicsr_unlearn.options.values import hint_of, split, words
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -95,8 +95,10 @@ def component_text(name: str) -> str:
 
 
 def _line(name: str, field: FieldInfo) -> str:
-    """An option with its default; empty where it must be given, or where no option file can say the default."""
+    """An option with its default; empty where it must be given, a comment where no option file can say the default."""
+    if field.default is None and not split(hint_of(field))[1]:
+        return f'# {name}:'
     try:
         return f'{name}:' if field.is_required() else option_text({name: field.default}).rstrip('\n')
     except yaml.representer.RepresenterError:
-        return f'{name}:'
+        return f'# {name}:'

@@ -46,9 +46,9 @@ class DegradedImageDataset(DrawnDataset):
         DataError, OptionError: naming the file or the option.
     """
 
-    OPTIONS = {'dataroot_gt': (str, list), 'degradations': list, 'only_files': (str, list), 'except_files': (str, list),
-               'gt_size': int, 'use_hflip': bool, 'use_rot': bool, 'center_crop': int, 'cache': bool, 'scale': int,
-               'max_pixels': int}
+    OPTIONS = {'dataroot_gt': str | list[str], 'degradations': list, 'only_files': str | list[str],
+               'except_files': str | list[str], 'gt_size': int, 'use_hflip': bool, 'use_rot': bool,
+               'center_crop': int, 'cache': bool, 'scale': int, 'max_pixels': int}
 
     def __init__(self, opt: dict):
         super().__init__(opt)

@@ -1,5 +1,6 @@
 """Forget and retain pairs side by side: the training data of an unlearning run."""
 from collections.abc import Mapping
+from typing import Literal
 
 import numpy as np
 from basicsr.utils.registry import DATASET_REGISTRY
@@ -32,8 +33,8 @@ class ForgetRetainDataset(DrawnDataset):
         DataError, OptionError: naming the file or the option.
     """
 
-    OPTIONS = {'forget': list, 'retain': list, 'retain_from': str, 'retain_degradations': list, 'gt_size': int,
-               'use_hflip': bool, 'use_rot': bool, 'cache': bool, 'scale': int, 'max_pixels': int}
+    OPTIONS = {'forget': list, 'retain': list, 'retain_from': Literal['forget_gt'], 'retain_degradations': list,
+               'gt_size': int, 'use_hflip': bool, 'use_rot': bool, 'cache': bool, 'scale': int, 'max_pixels': int}
 
     def __init__(self, opt: dict):
         super().__init__(opt)

@@ -1,5 +1,6 @@
 """Degraded and clean images from folders or LMDBs, paired by any of the usual naming rules."""
 from collections.abc import Mapping
+from typing import Literal
 
 import numpy as np
 from basicsr.utils.registry import DATASET_REGISTRY
@@ -47,9 +48,10 @@ class PairedRestorationDataset(DrawnDataset):
         DataError: folders, pairs, images or sizes that cannot be used, naming the file.
     """
 
-    OPTIONS = {'dataroot_lq': str, 'dataroot_gt': str, 'pairing': str, 'lq_tmpl': str, 'gt_tmpl': str,
-               'pair_list': str, 'only_files': (str, list), 'except_files': (str, list), 'gt_size': int,
-               'use_hflip': bool, 'use_rot': bool, 'center_crop': int, 'cache': bool, 'scale': int, 'max_pixels': int}
+    OPTIONS = {'dataroot_lq': str, 'dataroot_gt': str, 'pairing': Literal['same_name', 'prefix'], 'lq_tmpl': str,
+               'gt_tmpl': str, 'pair_list': str, 'only_files': str | list[str], 'except_files': str | list[str],
+               'gt_size': int, 'use_hflip': bool, 'use_rot': bool, 'center_crop': int, 'cache': bool, 'scale': int,
+               'max_pixels': int}
 
     def __init__(self, opt: dict):
         super().__init__(opt)

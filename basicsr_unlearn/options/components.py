@@ -2,7 +2,8 @@
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, reduce
+from operator import or_
 from typing import Annotated, Any, Literal
 
 import torch
@@ -16,7 +17,7 @@ from basicsr_unlearn.core.hints import Count, Limit, NotNegative
 from basicsr_unlearn.core.parts import ANCHORS, EDITS, MASKS
 from basicsr_unlearn.data.degradation_chain import FILES, LIMITS, PARAMETERS
 from basicsr_unlearn.options.signatures import described, section, section_of
-from basicsr_unlearn.options.values import FromZero, Name, Scale, Section, Text, needed, option
+from basicsr_unlearn.options.values import FromZero, Name, Scale, Section, Text, hint_of, needed, option
 
 OPTIMIZERS = {name: getattr(torch.optim, name) for name in ('Adam', 'AdamW', 'SGD', 'Adamax', 'ASGD', 'RMSprop',
                                                             'Rprop')}
@@ -162,19 +163,17 @@ TYPES = {int: Count, str: Text, list: list[Any], dict: dict}  # in the OPTIONS o
 @cache
 def data_set(name: str, cls: type, extra: type[Section] | None = None) -> type[Section]:
     """The options of a data set; of one of another package, those of every data set and any beside them."""
+    base, options, told = DataSet, getattr(cls, 'OPTIONS', None), described(cls)
     if name in ('PairedImageDataset', 'SingleImageDataset'):
-        fields = {key: (field.rebuild_annotation(), field) for key, field in BasicSRDataSet.model_fields.items()}
-        options = {}
-    else:
-        fields = {key: (field.rebuild_annotation(), field) for key, field in DataSet.model_fields.items()}
-        options, told = getattr(cls, 'OPTIONS', None), described(cls)
-    for key, kinds in (options or {}).items():
-        hint = None
-        for kind in kinds if isinstance(kinds, tuple) else (kinds,):
-            hint = hint | TYPES.get(kind, kind) if hint else TYPES.get(kind, kind)
+        base, options = BasicSRDataSet, {}
+    fields = {}
+    for key, kind in (options or {}).items():
+        hint = reduce(or_, (TYPES.get(part, part) for part in (kind if isinstance(kind, tuple) else (kind,))))
         fields[key] = (INSIDE.get(key, hint) | None, option(told.get(key)))
-    for key, field in (extra.model_fields if extra else {}).items():
-        fields[key] = (field.rebuild_annotation(), field)
+    for common in (base, extra):
+        for key, field in (common.model_fields if common else {}).items():
+            if key not in fields or common is extra:
+                fields[key] = (hint_of(field), field)
     return section(name, fields, options is None, inspect.getdoc(cls))
 
 

@@ -17,7 +17,7 @@ Editors complete and check option files by their first line, `# yaml-language-se
 the extension YAML by Red Hat, and PyCharm. `basicsr-unlearn show --schema > schema.json` writes the schema, with
 `-opt FILE.yml` for the components of your own package too.
 """
-SECTIONS = (('An option file of train or test', '', Run), ('train of UnlearnModel', 'train', UnlearnTrain),
+CHAPTERS = (('An option file of train or test', '', Run), ('train of UnlearnModel', 'train', UnlearnTrain),
             ('train of SRModel', 'train', SRTrain), ('train of AirNetModel', 'train', AirNetTrain),
             ('Every data set', 'datasets.NAME', DataSet), ('An option file of the audit', '', AuditFile),
             ('A benchmark file', '', BenchmarkFile))
@@ -29,7 +29,7 @@ PLURALS = {'loss': 'Losses', 'edit': 'Edits', 'mask': 'Masks', 'anchor': 'Anchor
 def reference() -> str:
     """The page, with all components that are registered."""
     lines = [INTRO]
-    for title, where, section in SECTIONS:
+    for title, where, section in CHAPTERS:
         lines += [f'## {title}', '', *_section(section, where, 3)]
     for kind, plural in PLURALS.items():
         lines += [f'## {plural}', '', *_kind(kind)]
