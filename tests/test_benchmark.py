@@ -16,6 +16,7 @@ from basicsr_unlearn.cli import benchmark
 from basicsr_unlearn.cli import commands as cli
 from basicsr_unlearn.core.yardstick import Yardstick
 from basicsr_unlearn.engine.entry import guarded
+from basicsr_unlearn.proof.benchmark import benchmark_plan
 from basicsr_unlearn.proof.benchmark import cell as benchmark_cell
 from basicsr_unlearn.proof.benchmark.benchmark_plan import (
     check_selected,
@@ -269,6 +270,15 @@ def test_one_process_measures_one_network(job):
     assert benchmark.start(first, Path('log'), running) == 0, Path('log').read_text()
     record = json.loads(Path(first['out']).read_text())
     assert record['key'] == first['record']['key'] and len(record['identity']['haze']) == 8 and not running
+
+
+def test_what_was_measured_on_other_images_is_measured_again(job, started, photos):
+    write({**BENCHMARK, 'methods': [BENCHMARK['methods'][1]]})
+    assert run('--quick') == 0
+    started.clear()
+    photos(job / 'photos', ['p0'], size=(24, 24), seed=7)  # another picture of that name
+    benchmark_plan._digest_of_options.cache_clear()  # as a new process
+    assert run('--quick') == 0 and len(started) == 3
 
 
 @pytest.mark.parametrize('dotted, value, sentence', [

@@ -74,9 +74,8 @@ def _main(argv: list[str] | None) -> int:
     record = {
         **record, 'relearning': {'pairs': PAIRS, 'lr': LR, 'curves': rounded},
         'beside': [one.record for one in beside], 'seconds_in_all': round(time.perf_counter() - begin, 1)}
-    unit = yardstick_of_record(record)[1].unit
     found = run_findings(record, main_run.strips, main_run.option_file, main_run.option_text,
-                         relearning_cards(curves, PAIRS, LR, unit, CURE),
+                         relearning_cards(curves, PAIRS, LR, yardstick_of_record(record)[1], CURE),
                          [beside_section(one.record, one.option_file) for one in beside])
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / 'summary.json', record)

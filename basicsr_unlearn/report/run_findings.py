@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from basicsr_unlearn.core.judgement import RETAIN_TOLERANCE, forget_gap, has_skill, references, retain_loss
+from basicsr_unlearn.core.judgement import RETAIN_TOLERANCE, forget_gap, has_skill, leads, references, retain_loss
 from basicsr_unlearn.core.yardstick import FORGET_TOLERANCE, Yardstick
 from basicsr_unlearn.metrics.evaluation import Strip
 from basicsr_unlearn.proof.run_record import yardstick_of_record
@@ -97,28 +97,28 @@ def slider_of(datasets: Mapping[str, Mapping], strips: Mapping[str, Sequence[Str
     return Slider(name, *(picture(strip.images[column]) for column in ('original', 'unlearned')))
 
 
-def relearning_cards(curves: Mapping[str, Mapping[str, Mapping[int, float]]], pairs: int, lr: float, unit: str,
-                     cure: str) -> list[Card]:
+def relearning_cards(curves: Mapping[str, Mapping[str, Mapping[int, float]]], pairs: int, lr: float,
+                     yardstick: Yardstick, cure: str) -> list[Card]:
     """The forget sets learned again for a few steps, and what was not measured.
 
     Args:
         curves: forget set -> network -> step -> score.
         pairs, lr: how they were learned.
-        unit: of the scores.
+        yardstick: the metric that the scores are of.
         cure: the command that takes the skill further out of the weights.
     """
     cards = []
     for name, by in curves.items():
         css = {'unlearned': 'unlearned', 'retrained': 'retrained'}
         lines = [Line(column, css.get(column, 'beside'), sorted(curve.items())) for column, curve in by.items()]
-        spoken = ', '.join(f'{line.label} from {line.points[0][1]:.2f} to {line.points[-1][1]:.2f} {unit}'.strip()
+        spoken = ', '.join(f'{line.label} from ' + ' to '.join(yardstick.shown(line.points[end][1]) for end in (0, -1))
                            for line in lines)
         steps = sorted(next(iter(by.values())))
-        lead = by['unlearned'][steps[-1]] - by['retrained'][steps[-1]]
+        lead = leads(by['unlearned'], by['retrained'], yardstick)[steps[-1]]
         cards.append(Card(
             f'{name}, learned again', line_chart(lines, {}, f'{name}: {spoken}', 'steps of learning again', steps,
                                                  width=NARROW, height=230),
-            f'{abs(lead):.2f} {unit} {"ahead of" if lead >= 0 else "behind"} retrained',
+            f'{yardstick.shown(abs(lead))} {"ahead of" if lead >= 0 else "behind"} retrained',
             f'after {steps[-1]} steps on {pairs} pairs (Adam, {lr:g}), a short look. What rises sooner than the '
             'retrained network still had the skill. Further out of the weights, at more cost:', cure))
     return [*cards, Card('Can its training images be told?', words=TOO_FEW, code=AUDIT_COMMAND)] if cards else []

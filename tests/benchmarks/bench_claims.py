@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from basicsr_unlearn.core.edits.transposition_edit import TransposeKernels
+from basicsr_unlearn.core.judgement import gap_to, largest_lead, leads
 from basicsr_unlearn.core.parts import Evidence
 from basicsr_unlearn.data.degraded_image_dataset import DegradedImageDataset
 from basicsr_unlearn.data.paired_restoration_dataset import PairedRestorationDataset
@@ -104,7 +105,7 @@ def print_curves(target: str, nets: dict[str, nn.Module], args: argparse.Namespa
                 curve = relearn(net, pairs, args.steps, lr, 64, lambda tuned: psnr(tuned, scored), args.seed)
                 if name == 'retrained':
                     best = curve
-                print_row(name, *curve.values(), max(curve[step] - best[step] for step in args.steps))
+                print_row(name, *curve.values(), largest_lead(leads(curve, best)))
 
 
 def print_strengths(target: str, nets: dict[str, nn.Module]) -> None:
@@ -119,7 +120,7 @@ def print_strengths(target: str, nets: dict[str, nn.Module]) -> None:
     for name, items in sets.items():
         mean = evaluate({column: nets[column] for column in columns[1:]}, items, PSNR).mean
         scores = [mean[column]['psnr'] for column in columns]
-        print_row(name, *scores, f'{scores[3] - scores[2]:+.2f}')
+        print_row(name, *scores, f'{gap_to(scores[3], scores[2:3]):+.2f}')
 
 
 def main() -> None:

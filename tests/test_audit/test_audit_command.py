@@ -52,6 +52,15 @@ def test_an_audit_has_the_numbers_that_can_be_worked_out(audit):
     assert found['verdict']['outcome'] == 'weights' and found['verdict']['passed']
 
 
+def test_step_zero_of_learning_again_scores_as_everywhere(audit):
+    """One PSNR: of 8-bit images, whether as a score or on a curve."""
+    _, found = audit(unlearned(audit, 'half'), 'measure:relearning:images=6')
+    result = {name: entry['result'] for name, entry in found['measurements'].items()}
+    for column, curve in result['relearning']['curves'].items():
+        scores = result['scores']['per_image']['dark'][column]['psnr']
+        assert curve['0']['value'] == pytest.approx(sum(scores) / len(scores), abs=1e-4)
+
+
 @pytest.mark.parametrize('name, outcome, code', [
     ('original', 'not forgotten', 1), ('half', 'partly forgotten', 1), ('ascended', 'over-forgotten', 1),
     ('zeroed', 'over-forgotten', 1), ('damaged', 'damaged', 1), ('retrained', 'weights', 0)])

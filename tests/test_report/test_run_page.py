@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 from html_page import Page
 
+from basicsr_unlearn.core.judgement import PSNR
 from basicsr_unlearn.metrics.evaluation import Strip
 from basicsr_unlearn.report.pages import write_findings
 from basicsr_unlearn.report.run_findings import beside_section, relearning_cards, run_findings
@@ -70,7 +71,7 @@ def test_names_cannot_break_the_page(tmp_path):
     write_findings(tmp_path / 'report.html', run_findings(
         report, {evil: [strip(evil)], 'rain': []}, evil, evil,
         cards=relearning_cards({evil: {column: {0: 11.0, 5: 12.0} for column in ('unlearned', evil, 'retrained')}}, 8,
-                               5e-4, 'dB', evil), opened=[beside_section(report, evil)]))
+                               5e-4, PSNR, evil), opened=[beside_section(report, evil)]))
     page = Page(tmp_path / 'report.html')
     assert len(page.all('script')) == 1 and page.words.count('alert(1)') >= 12 and '49' not in page.words
     assert not any(name.startswith('on') for _, attributes in page.tags for name in attributes)
@@ -94,7 +95,7 @@ def test_without_a_retrained_network_the_input_is_the_reference(tmp_path):
 def test_what_learning_again_has_shown_stands_beside(tmp_path):
     ends = {'unlearned': (11.5, 19.0), 'other': (11.0, 21.5), 'retrained': (12.0, 17.0)}
     curves = {'haze': {column: dict(zip((0, 25), scores)) for column, scores in ends.items()}}
-    page = written(tmp_path, record(), cards=relearning_cards(curves, 8, 5e-4, 'dB', 'the cure'),
+    page = written(tmp_path, record(), cards=relearning_cards(curves, 8, 5e-4, PSNR, 'the cure'),
                    opened=[beside_section(record(), 'options/other.yml')])
     for shown in ('2.00 dB ahead of retrained', 'unlearned 19.0', 'other 21.5', 'the cure', 'options/other.yml'):
         assert shown in page.above, shown

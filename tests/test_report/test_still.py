@@ -4,6 +4,7 @@ import pytest
 from PIL import Image
 from test_run_page import record, strip
 
+from basicsr_unlearn.core.judgement import PSNR
 from basicsr_unlearn.errors import OptionError
 from basicsr_unlearn.report.run_findings import relearning_cards, run_findings
 from basicsr_unlearn.report.still import FORGET, check_still, write_still
@@ -11,7 +12,7 @@ from basicsr_unlearn.report.still import FORGET, check_still, write_still
 
 def found(strips: dict):
     curves = {'haze': {column: {0: 11.0, 25: end} for column, end in (('unlearned', 19.0), ('retrained', 17.0))}}
-    return run_findings(record(), strips, 'a.yml', '', relearning_cards(curves, 8, 5e-4, 'dB', 'cure'))
+    return run_findings(record(), strips, 'a.yml', '', relearning_cards(curves, 8, 5e-4, PSNR, 'cure'))
 
 
 @pytest.mark.parametrize('suffix', ['png', 'jpg', 'webp'])
