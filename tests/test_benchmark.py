@@ -27,7 +27,7 @@ from basicsr_unlearn.proof.benchmark.benchmark_plan import (
 )
 from basicsr_unlearn.proof.benchmark.cell import run_job
 from basicsr_unlearn.proof.benchmark.leaderboard import overview, reference_of, target_board
-from basicsr_unlearn.report.leaderboard_text import caption, markdown, overview_cells
+from basicsr_unlearn.report.leaderboard_text import board_markdown, caption, overview_table
 
 NETWORK = {'width': 4, 'enc_blk_nums': [1], 'middle_blk_num': 1, 'dec_blk_nums': [1]}
 PLUGIN = "plugin: !!python/name:basicsr_unlearn.plugin.__version__ ''\n"
@@ -501,8 +501,8 @@ def test_a_board_that_cannot_be_judged_has_a_reason_and_no_part_in_the_overview(
     board = target_board('haze', weak, RETRAINED, CELLS_BY_HAND, 20000 * 8)
     assert not board['judged'] and board['rows'] == []
     assert '10.40 dB' in board['reason'] and '9.50 dB' in board['reason']
-    assert markdown(board) == board['reason']
-    assert overview_cells({'haze': by_hand(), 'weak': board}) == []
+    assert board_markdown(board) == board['reason']
+    assert overview_table({'haze': by_hand(), 'weak': board}) is None
     assert target_board('haze', weak, RETRAINED[:1], CELLS_BY_HAND, 20000 * 8, Yardstick(margin=0.3))['judged']
 
 
@@ -511,12 +511,12 @@ def test_what_is_no_reference_is_named_and_left_out():
     board = by_hand([RETRAINED[0], wrong, RETRAINED[1]])
     assert board['reference'] == by_hand()['reference'] and board['rows'] == by_hand()['rows']
     assert len(board['notes']) == 1 and 'of_rain.pth (19.20 dB)' in board['notes'][0]
-    assert board['notes'][0] in markdown(board)
+    assert board['notes'][0] in board_markdown(board)
     assert by_hand([wrong])['reference']['networks'] == 0 and by_hand([wrong])['reference']['high'] == 9.5
 
 
 def test_the_markdown_table_is_whole():
-    lines = markdown(by_hand()).splitlines()
+    lines = board_markdown(by_hand()).splitlines()
     table = [line for line in lines if line.startswith('|')]
     assert len(table) == 2 + 4 and len({line.count('|') for line in table}) == len({len(line) for line in table}) == 1
     good = [cell.strip() for cell in next(line for line in table if 'good' in line).strip('|').split('|')]
@@ -533,9 +533,9 @@ def test_the_overview_has_the_methods_and_seeds_that_all_targets_have():
     # seed 0: 0.6, see above; later: 0.5 from the one network, 0.1 lost, 0.5 ahead
     assert good['name'] == 'good' and good['score'] == (pytest.approx((0.6 + 1.1) / 2), None)
     assert good['targets']['haze'] == pytest.approx((0.25, 0.3, 0.25))
-    assert overview_cells(boards) == [['#', 'method', 'forget haze, dB', 'forget later, dB', 'score, dB',
-                                       'seeds'],
-                                      ['1', 'good', '+0.25 / +0.30 / 0.25', '+0.50 / +0.20 / 0.50', '0.85', '1']]
+    table = overview_table(boards)
+    assert table.head == ['#', 'method', 'forget haze, dB', 'forget later, dB', 'score, dB', 'seeds']
+    assert table.rows == [['1', 'good', '+0.25 / +0.30 / 0.25', '+0.50 / +0.20 / 0.50', '0.85', '1']]
     both = overview({'haze': by_hand(), 'again': by_hand()})
     assert [entry['name'] for entry in both] == ['good', 'over']
     assert both[0]['score'] == pytest.approx((0.65, 0.005**0.5))

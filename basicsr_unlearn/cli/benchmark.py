@@ -15,7 +15,7 @@ from pathlib import Path
 from basicsr_unlearn.engine.entry import BAD_INPUT, INTERRUPTED, Parser, guarded
 from basicsr_unlearn.engine.signals import STOP_CODES
 from basicsr_unlearn.errors import OptionError, UnlearnError
-from basicsr_unlearn.files import write_json, write_text
+from basicsr_unlearn.files import write_json
 from basicsr_unlearn.proof.benchmark.benchmark_plan import (
     Benchmark,
     check_selected,
@@ -26,7 +26,7 @@ from basicsr_unlearn.proof.benchmark.benchmark_plan import (
 from basicsr_unlearn.proof.benchmark.leaderboard import mean_psnr, target_board, unjudged
 from basicsr_unlearn.proof.benchmark.records import finished, is_damaged, read_record
 from basicsr_unlearn.report.leaderboard_page import write_leaderboard
-from basicsr_unlearn.report.leaderboard_text import OVERVIEW, SCORE, aligned, markdown, measured, overview_cells
+from basicsr_unlearn.report.leaderboard_text import SCORE, board_markdown
 from basicsr_unlearn.version import __version__
 
 BENCHMARK_HELP = """\
@@ -94,7 +94,7 @@ def _main(argv: list[str] | None) -> int:
     if boards:
         paths = write_boards(benchmark, boards)
         for target, board in boards.items():
-            print(f'\n{target}\n\n{markdown(board)}')
+            print(f'\n{target}\n\n{board_markdown(board)}')
         print('\n' + '\n'.join(map(str, paths)), flush=True)
     unjudged = [target for target in only['target'] if target in boards and not boards[target]['judged']]
     return INTERRUPTED if failed is None else SOME_FAILED if failed or unjudged else 0
@@ -232,15 +232,8 @@ def write_boards(benchmark: Benchmark, boards: Mapping[str, Mapping]) -> list[Pa
     done = sorted({seed for board in boards.values() for row in board['rows'] for seed in row.get('seeds', ())})
     summary = {'name': benchmark.name, 'version': __version__, 'score': SCORE, 'seeds': done,
                'relearn': benchmark.relearn, 'retraining': benchmark.retraining, 'targets': boards}
-    paths = [out / f'leaderboard.{suffix}' for suffix in ('json', 'md', 'html')]
-    write_json(paths[0], summary)
-    overview = overview_cells(boards)
-    sections = [f'{OVERVIEW}\n\n' + '\n'.join(aligned(overview))] if overview else []
-    sections += [f'## {target}\n\n{markdown(board)}' for target, board in boards.items()]
-    legend = '\n'.join(f'- **{term}**: {words}' for term, words in measured(summary))
-    write_text(paths[1], '\n\n'.join([f'# {benchmark.name}', *sections, legend]) + '\n')
-    write_leaderboard(paths[2], summary, benchmark.text)
-    return paths
+    write_json(out / 'leaderboard.json', summary)
+    return [out / 'leaderboard.json', *write_leaderboard(out, summary, benchmark.text)]
 
 
 if __name__ == '__main__':

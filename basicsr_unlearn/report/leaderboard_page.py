@@ -1,4 +1,4 @@
-"""The leaderboard as one HTML file: a table and a picture per forget target, for screen, phone and paper."""
+"""The leaderboard as Markdown and as one HTML file, with a table and a picture per forget target."""
 from collections.abc import Callable, Mapping, Sequence
 from math import asinh
 from pathlib import Path
@@ -8,11 +8,11 @@ from basicsr_unlearn.report.charts import signed
 from basicsr_unlearn.report.drawing import Drawing
 from basicsr_unlearn.report.leaderboard_text import (
     OVERVIEW,
+    board_markdown,
+    board_table,
     caption,
-    cells_of,
-    columns,
     measured,
-    overview_cells,
+    overview_table,
     ranked,
 )
 from basicsr_unlearn.report.pages import write_page
@@ -25,27 +25,29 @@ TICKS = (-30, -10, -3, -1, -0.3, -0.1, 0, 0.1, 0.3, 1, 3, 10, 30)
 GOAL_GAP, GOAL_LOSS = 0.2, 0.1  # dB: what the project aims at, the shaded area
 
 
-def write_leaderboard(path: str | Path, summary: Mapping, option_text: str) -> None:
-    """Write the page.
+def write_leaderboard(folder: Path, summary: Mapping, option_text: str) -> list[Path]:
+    """Write leaderboard.md and leaderboard.html; their paths.
 
     Args:
-        path: the .html file.
+        folder: theirs.
         summary: what leaderboard.json holds, see `basicsr_unlearn.cli.benchmark.write_boards`.
         option_text: the benchmark file, shown at the end.
     """
-    boards = summary['targets'].values()
     methods = {target: [row for row in board['rows'] if row['kind'] == 'method']
                for target, board in summary['targets'].items()}
-    write_page(path, 'leaderboard.html', title=f'Unlearning benchmark {summary["name"]}', summary=summary,
-               methods={row['name'] for rows in methods.values() for row in rows},
-               best={target: rows[0] for target, rows in methods.items() if rows},
-               overview=overview_cells(summary['targets']), overview_words=OVERVIEW,
-               boards=[{'found': board, 'columns': columns(board), 'drawing': standing_of_methods(board),
-                        'caption': caption(board), 'rows': [(rank, row, cells_of(row)) for rank, row in
-                                                            ranked(board['rows'])]}
-                       if board['judged'] else {'found': board} for board in boards],
-               measured=measured(summary), option_text=option_text, goal_gap=GOAL_GAP, goal_loss=GOAL_LOSS,
-               linear=LINEAR)
+    boards = [{'found': board, 'drawing': standing_of_methods(board), 'caption': caption(board),
+               'table': board_table(board), 'kinds': [row['kind'] for row in board['rows']]}
+              if board['judged'] else {'found': board} for board in summary['targets'].values()]
+    values = {'title': f'Unlearning benchmark: {summary["name"]}', 'summary': summary, 'boards': boards,
+              'board_markdown': board_markdown, 'pairs': zip,
+              'methods': {row['name'] for rows in methods.values() for row in rows},
+              'best': {target: rows[0] for target, rows in methods.items() if rows}, 'option_text': option_text,
+              'overview': overview_table(summary['targets']), 'overview_words': OVERVIEW, 'measured': measured(summary),
+              'goal_gap': GOAL_GAP, 'goal_loss': GOAL_LOSS, 'linear': LINEAR}
+    paths = [folder / f'leaderboard.{suffix}' for suffix in ('md', 'html')]
+    for path in paths:
+        write_page(path, path.name, **values)
+    return paths
 
 
 def standing_of_methods(board: Mapping) -> Drawing | None:

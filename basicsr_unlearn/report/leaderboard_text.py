@@ -2,6 +2,7 @@
 from collections.abc import Mapping, Sequence
 
 from basicsr_unlearn.proof.benchmark.leaderboard import overview
+from basicsr_unlearn.report.tables import Ranged, Table
 
 SCORE = ('|forget gap| + mean over the other tasks of the loss (0 where a task has gained) + relearn gap, in dB; '
          'methods are sorted by it, lower is better (our choice)')
@@ -10,17 +11,16 @@ OVERVIEW = ('Of each target: forget gap / largest loss on another task / relearn
             'targets, ± standard deviation over the seeds that all targets have.')
 
 
-def overview_cells(boards: Mapping[str, Mapping]) -> list[list[str]]:
-    """The overview as it is shown, the heading first; nothing where fewer than two targets can be judged."""
+def overview_table(boards: Mapping[str, Mapping]) -> Table | None:
+    """All targets in one table; None where fewer than two targets can be judged, or no method has all of them."""
     boards = {target: board for target, board in boards.items() if board['judged']}
-    if len(boards) < 2:
-        return []
-    lines = [['#', 'method', *(f'forget {target}, dB' for target in boards), 'score, dB', 'seeds']]
-    for rank, entry in enumerate(overview(boards), start=1):
-        lines.append([str(rank), entry['name'], *(
-            ' / '.join(_shown((number, None), form) for number, form in zip(numbers, ('+.2f', '+.2f', '.2f')))
-            for numbers in entry['targets'].values()), _shown(entry['score'], '.2f'), str(len(entry['seeds']))])
-    return lines
+    found = overview(boards) if len(boards) > 1 else []
+    rows = [[str(rank), entry['name'], *(
+        ' / '.join(_shown((number, None), form) for number, form in zip(numbers, ('+.2f', '+.2f', '.2f')))
+        for numbers in entry['targets'].values()), _shown(entry['score'], '.2f'), str(len(entry['seeds']))]
+            for rank, entry in enumerate(found, start=1)]
+    head = ['#', 'method', *(f'forget {target}, dB' for target in boards), 'score, dB', 'seeds']
+    return Table(head, rows, 2) if rows else None
 
 
 def caption(board: Mapping) -> str:
@@ -61,17 +61,17 @@ def measured(summary: Mapping) -> list[tuple[str, str]]:
     ]
 
 
-def columns(board: Mapping) -> list[tuple[str, str]]:
-    """Heading and unit of each column of the table, after rank and name."""
+def board_table(board: Mapping) -> Table:
+    """The table of one target: original and retrained networks, which have no rank, then the methods by score."""
     tasks = [task for task in board['original'] if task != board['target']]
     steps = ' / '.join(board['rows'][0]['lead'])
-    lead = [(f'lead after {steps} steps', 'dB')] if steps else []
-    return [('forget PSNR', 'dB'), ('forget gap', 'dB'), *((f'{task} loss', 'dB') for task in tasks), *lead,
-            ('relearn gap', 'dB'), ('score', 'dB'), ('seeds', ''), ('time', 's'), ('retraining', '%'), ('memory', 'MB')]
+    head = ['#', 'method', 'forget PSNR, dB', 'forget gap, dB', *(f'{task} loss, dB' for task in tasks),
+            *([f'lead after {steps} steps, dB'] if steps else []), 'relearn gap, dB', 'score, dB', 'seeds', 'time, s',
+            'retraining, %', 'memory, MB']
+    return Table(head, [[rank, row['name'], *_cells(row)] for rank, row in ranked(board['rows'])], 2)
 
 
-def cells_of(row: Mapping) -> list[str]:
-    """The row's numbers as they are shown, in the order of `columns`."""
+def _cells(row: Mapping) -> list[str | Ranged]:
     shown = [_shown(row['forget_psnr'], '.2f'), _shown(row['forget_gap'], '+.2f'),
              *(_shown(loss, '+.2f') for loss in row['retain_loss'].values()),
              *([' / '.join(_shown((lead, None), '+.2f') for lead, _ in row['lead'].values())] if row['lead'] else []),
@@ -82,13 +82,13 @@ def cells_of(row: Mapping) -> list[str]:
             f'{row["memory_mb"]:.0f}']
 
 
-def _shown(number: tuple[float | None, float | None], form: str) -> str:
+def _shown(number: tuple[float | None, float | None], form: str) -> str | Ranged:
     value, spread = number
     if value is None:
         return '–'
     value = round(value, 2)
-    text = format(value, form) if value else '0.00'  # no sign
-    return text if spread is None else f'{text} ± {spread:.2f}'
+    shown = format(value, form) if value else '0.00'  # no sign
+    return shown if spread is None else Ranged(shown, f'± {spread:.2f}')
 
 
 def ranked(rows: Sequence[Mapping]) -> list[tuple[str, Mapping]]:
@@ -100,24 +100,9 @@ def ranked(rows: Sequence[Mapping]) -> list[tuple[str, Mapping]]:
     return numbered
 
 
-def markdown(board: Mapping) -> str:
+def board_markdown(board: Mapping) -> str:
     """The table of one target with its caption, aligned for a terminal too."""
     if not board['judged']:
         return board['reason']
-    head = ['#', 'method', *(', '.join(filter(None, column)) for column in columns(board))]
-    lines = [head, *([rank, row['name'], *cells_of(row)] for rank, row in ranked(board['rows']))]
-    failures = [f'\nDid not finish: {failure}' for failure in board['failures']]
-    return '\n'.join([' '.join([caption(board), *board['notes']]), '', *aligned(lines), *failures])
-
-
-def aligned(lines: Sequence[Sequence[str]]) -> list[str]:
-    """A Markdown table, heading first, its second column to the left and the others to the right."""
-    wide = [max(3, *(len(line[i]) for line in lines)) for i in range(len(lines[0]))]
-    text = [_line(line, wide) for line in lines]
-    text.insert(1, '|' + '|'.join(f' {"-" * (w - (i != 1))}{":" if i != 1 else ""} ' for i, w in enumerate(wide)) + '|')
-    return text
-
-
-def _line(cells: Sequence[str], wide: Sequence[int]) -> str:
-    padded = [cell.ljust(w) if i == 1 else cell.rjust(w) for i, (cell, w) in enumerate(zip(cells, wide))]
-    return f'| {" | ".join(padded)} |'
+    failures = [f'Did not finish: {failure}' for failure in board['failures']]
+    return '\n\n'.join([' '.join([caption(board), *board['notes']]), board_table(board).markdown(), *failures])

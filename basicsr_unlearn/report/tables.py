@@ -18,12 +18,12 @@ NAME, CELL = 16, 11  # of a score table on the terminal: the longest name of a d
 
 
 class Ranged(NamedTuple):
-    """A number with its interval or spread, which a page shows smaller."""
+    """A number with its interval `(low to high)` or its spread `± deviation`, which a page shows smaller."""
     value: str
     spread: str
 
     def __str__(self) -> str:
-        return f'{self.value} ({self.spread})'
+        return f'{self.value} {self.spread}'
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def ranged(found: Mapping | None, digits: int = 2, sign: bool = False) -> str | 
     if found is None:
         return ABSENT
     value, low, high = (number(found[key], digits, sign) for key in ('value', 'low', 'high'))
-    return value if found['low'] is None or low == value == high else Ranged(value, f'{low} to {high}')
+    return value if found['low'] is None or low == value == high else Ranged(value, f'({low} to {high})')
 
 
 def how_long(seconds: float) -> str:

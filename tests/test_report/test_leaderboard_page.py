@@ -36,13 +36,16 @@ def test_the_page_stands_alone_and_shows_every_number(tmp_path):
     summary = {'name': 'tiny', 'version': '0.1', 'seeds': [0, 1],
                'targets': {'haze': board(), 'haze again': renamed, 'weak': unjudged},
                'relearn': {'pairs': 8, 'steps': [10], 'lr': 5e-4}, 'retraining': {'steps': 20000, 'batch': 8}}
-    write_leaderboard(tmp_path / 'board.html', summary, 'name: tiny  # <& "quoted">\n')
-    page = Page(tmp_path / 'board.html')
+    write_leaderboard(tmp_path, summary, 'name: tiny  # <& "quoted">\n')
+    page = Page(tmp_path / 'leaderboard.html')
     assert page.stands_alone() and not page.all('script') and len(page.all('svg')) == 2
     assert len(page.all('table')) == 3  # one of all targets
     for shown in ('Forgetting haze', '<b>evil', '11.50 ± 0.71', 'It has <diverged>.', '20,000 steps of 8',
                   'Nothing to forget.', '# <& "quoted">'):
         assert shown in page.words, shown
+    written = (tmp_path / 'leaderboard.md').read_text(encoding='utf-8')
+    for shown in ('## haze', '<b>evil', '11.50 ± 0.71', 'It has <diverged>.', 'Nothing to forget.'):
+        assert shown in written, shown
 
 
 def test_the_picture_is_to_scale():
