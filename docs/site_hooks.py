@@ -4,6 +4,8 @@ from pathlib import Path
 import yaml
 from mkdocs.structure.files import File, Files
 
+from basicsr_unlearn.options.reference import reference
+
 ROOT = Path(__file__).resolve().parents[1]
 METHODS = ROOT / 'basicsr_unlearn' / 'methods'
 # page -> the file of the repository that it shows
@@ -15,6 +17,7 @@ def on_files(files: Files, config) -> Files:
     """Add the generated pages to those that are written by hand."""
     pages = {page: (ROOT / path).read_text(encoding='utf-8').replace('](docs/', '](') for page, path in SHOWN.items()}
     pages['methods.md'] = methods_page()
+    pages['option-reference.md'] = reference()
     for name, content in pages.items():
         files.append(File.generated(config, name, content=content))
     return files

@@ -196,6 +196,7 @@ def test_valid_values_pass(opt, dotted, value):
     ('datasets.train.retain_from', ..., 'train.retain_opt needs retain samples'),
     ('datasets.val_rain.name', 'haze', "datasets.val_rain.name and datasets.val_haze.name are both 'haze'"),
     ('datasets.val_haze.persistent_workers', True, 'datasets.val_haze.persistent_workers'),
+    ('train.forget_opt', {'type': 'TargetLoss', 'target': 'proxy'}, 'is proxy, .*add train.proxy_opt'),
     ('train.retain_opt.reduction', 'none', 'train.retain_opt.reduction is none'),
     ('num_gpu', 64, 'num_gpu is 64 but PyTorch sees'),
 ])
@@ -339,3 +340,18 @@ def test_a_file_of_another_command_is_sent_there(file, command, capsys):
     path = f'options/{file}.yml'
     assert show.main(['-opt', path]) == 2
     assert f'it is for basicsr-unlearn {command} -opt {path}.' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('check', ['train', 'val'])
+def test_a_budget_of_what_is_lost_needs_a_term_that_keeps_it(opt, check):
+    opt['train']['stop_opt'] |= {'retain_budget': 0.1, 'check': check}
+    check_options(opt, is_train=True)
+    del opt['train']['retain_opt'], opt['train']['adversarial_opt']
+    with pytest.raises(OptionError, match='train.stop_opt.retain_budget needs a retain_opt or adversarial_opt'):
+        check_options(opt, is_train=True)
+
+
+def test_a_stop_rule_on_validations_goes_by_psnr(opt):
+    opt['val']['metrics'] = {'ssim': {'type': 'calculate_ssim', 'crop_border': 0}}
+    with pytest.raises(OptionError, match='train.stop_opt.check is val, which goes by PSNR'):
+        check_options(opt, is_train=True)

@@ -112,7 +112,7 @@ def terms_of(target: Any) -> tuple[str, ...]:
         return ()
     parameters = list(inspect.signature(target.forward).parameters.values())[1:]
     names = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD and p.default is p.empty]
-    return PLAIN_TERMS if len(names) >= 2 and 'real' not in names[1] else ()
+    return PLAIN_TERMS if len(names) == 2 and 'real' not in names[1] else ()
 
 
 class DataSet(Section):

@@ -164,6 +164,8 @@ def _unlearning(opt: Mapping, built: Built) -> None:
     for name in parts:
         if name != 'anchor_opt' and train[name].get('reduction') == 'none':
             raise OptionError(f'train.{name}.reduction is none, not mean or sum: training needs one number.')
+    if getattr(built.get('train.forget_opt'), 'target', None) == 'proxy' and not train.get('proxy_opt'):
+        raise OptionError('train.forget_opt.target is proxy, but there is no such network: add train.proxy_opt.')
     _rate(train)
     _streams(train, opt['datasets']['train'], built)
     try:
