@@ -9,6 +9,8 @@ from basicsr_unlearn.version import __version__
 
 # name -> one line for the help; its module, of the same name here or in MODULES, is imported when it is called
 COMMANDS = {
+    'run': 'let a network of your own forget: from checkpoint and folders to verdict and report',
+    'new': 'write the option file that run would use, and stop',
     'train': 'train or unlearn as an option file says',
     'test': 'test a network as an option file says',
     'check': 'check an option file, its images, network and checkpoints, without a run',

@@ -43,7 +43,7 @@ def _main(argv: list[str] | None) -> int:
 
     weights = read_weights(source, args.param_key)
     content = load_container(source)
-    key = _key_of_weights(content, args.param_key)
+    key = key_of_weights(content, args.param_key)
     written, taken = {'params': weights}, {key} if key is not None else set(_tensors(content))
     if args.param_key is None and key == 'params' and is_weights(content.get('params_ema')):
         written['params_ema'] = read_weights(source, 'params_ema')
@@ -53,7 +53,7 @@ def _main(argv: list[str] | None) -> int:
 
     output.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(written, output)
-    print(_summary(source, content, key, weights))
+    print(f'Read {source}: {summary(content, key, weights)}.')
     print(f'Wrote {output}: {" and ".join(written)}{" in fp16" if args.half else ""}, '
           f'{_readable(output.stat().st_size)}.')
     if dropped := _dropped(content, taken):
@@ -85,7 +85,7 @@ def _checked_output(output: str, source: str, force: bool) -> Path:
     return path
 
 
-def _key_of_weights(content: Mapping, param_key: str | None) -> str | None:
+def key_of_weights(content: Mapping, param_key: str | None) -> str | None:
     """Under which key `read_weights` found the weights; None if they lie loose in the file."""
     groups = [key for key, value in content.items() if is_weights(value)]
     known = [key for key in CONTAINER_KEYS if key in groups]
@@ -108,14 +108,21 @@ def _stored(weights: Mapping[str, Tensor], half: bool, source: str) -> dict[str,
     return stored
 
 
-def _summary(source: str, content: Mapping, key: str | None, weights: Mapping[str, Tensor]) -> str:
+def summary(content: Mapping, key: str | None, weights: Mapping[str, Tensor]) -> str:
+    """What a container is, and what was taken from it.
+
+    Args:
+        content: see `load_container`.
+        key: see `key_of_weights`.
+        weights: see `read_weights`.
+    """
     group = content if key is None else content[key]
     prefix = _tensors(group)[0].removesuffix(next(iter(weights)))
     where = 'a plain state_dict' if key is None else f'weights under {key}'
     if key == 'state_dict' and 'pytorch-lightning_version' in content:
         where = f'a Lightning checkpoint, {where}'
-    return (f'Read {source}: {where}{f", prefix {prefix} removed" if prefix else ""}; {len(weights)} entries, '
-            f'{sum(weight.numel() for weight in weights.values()):,} values.')
+    return (f'{where}{f", prefix {prefix} removed" if prefix else ""}; {len(weights)} entries, '
+            f'{sum(weight.numel() for weight in weights.values()):,} values')
 
 
 def _dropped(content: Mapping, taken: set) -> list[str]:

@@ -5,6 +5,7 @@ package that registers it, needs none: it is known if its defaults fit.
 """
 import io
 import warnings
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import redirect_stdout
 from dataclasses import dataclass
@@ -56,10 +57,13 @@ def describe(weights: Mapping[str, Tensor]) -> dict[str, Any] | None:
                      if name not in settings and parameters[name].default != values[0]}
         if _fits(shapes, _built(cls, settings)):
             return {'type': architecture, **{name: settings[name] for name in parameters if name in settings}}
-    for name, cls in _foreign():
-        if _fits(shapes, _built(cls, {})):
-            return {'type': name}
-    return None
+    return describe_foreign(weights)
+
+
+def describe_foreign(weights: Mapping[str, Tensor]) -> dict[str, Any] | None:
+    """`type` of the architecture of a further package that these weights fill with its default settings, if any."""
+    shapes = _shapes(weights)
+    return next(({'type': name} for name, cls in foreign() if _fits(shapes, _built(cls, {}))), None)
 
 
 def untold(network: Mapping[str, Any]) -> dict[str, tuple]:
@@ -73,29 +77,30 @@ def untold(network: Mapping[str, Any]) -> dict[str, tuple]:
 
 
 def nearest(weights: Mapping[str, Tensor]) -> Nearest | None:
-    """The known network that shares most names and shapes with these weights; None if none shares any."""
-    shapes, found = _shapes(weights), None
-    for name, cls in [*((name, _class(name)) for name in FAMILIES), *_foreign()]:
+    """The known network that shares most names and shapes with these weights, or else names, or else shapes; None if
+    it shares none of these with any.
+    """
+    shapes, best, found = _shapes(weights), (0, 0, 0), None
+    for name, cls in [*((name, _class(name)) for name in FAMILIES), *foreign()]:
         try:
             own = _built(cls, FAMILIES[name].settings(shapes))
         except (LookupError, ValueError, ArithmeticError):
             own = None
         own = own or _built(cls, {}) or {}
         alike = sum(own.get(key) == shape for key, shape in shapes.items())
-        if alike and (found is None or alike > found.alike):
-            found = Nearest(name, alike, len(shapes), _difference(shapes, own))
+        near = alike, len(own.keys() & shapes.keys()), (Counter(own.values()) & Counter(shapes.values())).total()
+        if near > best:
+            best, found = near, Nearest(name, alike, len(shapes), _difference(shapes, own))
     return found
 
 
 def unlike_all(weights: Mapping[str, Tensor]) -> str:
-    """The sentence about weights that no known network fills: the nearest one, and the first difference."""
+    """The sentence, without full stop, about weights that no known network fills."""
     near = nearest(weights)
     if near is None:
-        first = next(iter(weights))
-        return (f'No known architecture has a weight such as its first, {first} of {_size(tuple(weights[first].shape))}'
-                f' (known: {", ".join(name for name in FAMILIES)})')
-    return (f'No known architecture fits; the nearest is {near.network}, with {near.alike} of {near.weights} weights '
-            f'alike, and the first difference is that {near.difference}')
+        return 'No known architecture has weights of such names or shapes'
+    return (f'No known architecture fits; {near.network}, the nearest, has {near.alike or "none"} of its '
+            f'{near.weights} weights; the first difference: {near.difference}')
 
 
 def _difference(shapes: Shapes, own: Shapes) -> str:
@@ -138,7 +143,7 @@ def _class(architecture: str) -> type[nn.Module]:
     return entries[architecture if architecture in entries else f'{architecture}_basicsr']
 
 
-def _foreign() -> list[tuple[str, type[nn.Module]]]:
-    """Registered architectures of further packages. BasicSR's own are not tried blindly: some download weights."""
+def foreign() -> list[tuple[str, type[nn.Module]]]:
+    """Registered architectures of further packages, by name. BasicSR's are not tried blindly: some download weights."""
     return [(name, cls) for name, cls in ARCH_REGISTRY
             if name not in FAMILIES and cls.__module__.partition('.')[0] not in KNOWN_PACKAGES]
