@@ -1,10 +1,11 @@
 """What is forgotten and what is kept, as data sets, found from folders and by trying the network."""
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from basicsr_unlearn.cli.asking import ask
+from basicsr_unlearn.cli.network_plan import Note
 from basicsr_unlearn.cli.run_flags import Source, keep_sources
 from basicsr_unlearn.data.inspection import Image
 from basicsr_unlearn.data.known_degradations import KNOWN, steps_of, word_of_folder
@@ -15,8 +16,6 @@ from basicsr_unlearn.data.store import ImageStore
 from basicsr_unlearn.engine.trial import Score, Trial
 from basicsr_unlearn.errors import DataError, OptionError
 from basicsr_unlearn.options.new_file import DataSource
-
-Tell = Callable[[str, str], None]
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ def find_data(source: Source, scale: int, pair_list: str | None, taken: Sequence
     block = {'type': 'PairedRestorationDataset', 'dataroot_lq': folders[0], 'dataroot_gt': folders[1], **options}
     rule = {'prefix': 'many degraded to one clean, '}.get(options.get('pairing'), '')
     words = (f'{name}{f" (after {word[1]})" if word else ""}: {len(pairs)} pairs, {rule}such as {pairs[0][0]} -> '
-             f'{pairs[0][1]}; {len(held_lq)} are held out for the validation')
+             f'{pairs[0][1]}; {len(held_lq)} held out for the validation')
     if len(gt.names) > len({clean for _, clean in pairs}):
         words += f'; {len(gt.names) - len({clean for _, clean in pairs})} clean images without a partner are left out'
     found = DataSource(name, {**block, 'except_files': held_lq}, {**block, 'only_files': list(held_lq)})
@@ -73,8 +72,7 @@ def _degraded(kind: str, folder: str, scale: int, taken: Sequence[str]) -> tuple
                         {**block, 'only_files': list(held), 'degradations': val})
     images = [(store, entry) for entry in store.names]
     return Found(source, images, folder, held, kind), (
-        f'{name}: made of the {len(images)} clean images of {folder}, of which {len(held)} are held out for the '
-        'validation')
+        f'{name}: made of the {len(images)} clean images of {folder}; {len(held)} held out for the validation')
 
 
 def _store(folder: str) -> ImageStore:
@@ -92,7 +90,7 @@ def _paired(lq: ImageStore, gt: ImageStore, folders: Sequence[str]) -> tuple[dic
     found = find_pairing(lq.names, gt.names)
     if found is not None:
         return found
-    if find_pairing(gt.names, lq.names) is not None:
+    if len(gt.names) > len(lq.names) and find_pairing(gt.names, lq.names) is not None:
         raise DataError(f'{folders[1]} is paired with {folders[0]}, but not the other way: name the folder of degraded '
                         'images first, then the clean one.')
     alone = sorted(set(lq.names) - set(gt.names))
@@ -123,7 +121,7 @@ def made_of_clean(kind: str, forget: Found, scale: int, alone: bool = True) -> D
                       {**block, 'only_files': list(forget.held_out), 'degradations': val})
 
 
-def find_kept(values: Sequence[Sequence[str]] | None, forget: Found, trial: Trial, tell: Tell
+def find_kept(values: Sequence[Sequence[str]] | None, forget: Found, trial: Trial, note: Note
               ) -> tuple[list[DataSource], list[Found], bool]:
     """The data sets to keep; those of them with images of their own; and whether the original's outputs are to be kept
     there, rather than the clean images.
@@ -135,12 +133,12 @@ def find_kept(values: Sequence[Sequence[str]] | None, forget: Found, trial: Tria
             there is nobody to ask.
     """
     if values is None:
-        return _measured(forget, trial, tell)
+        return _measured(forget, trial, note)
     sources = keep_sources(values)
-    return _given(sources, forget, trial.scale, tell)
+    return _given(sources, forget, trial.scale, note)
 
 
-def _given(sources: Sequence[Source], forget: Found, scale: int, tell: Tell
+def _given(sources: Sequence[Source], forget: Found, scale: int, note: Note
            ) -> tuple[list[DataSource], list[Found], bool]:
     taken, kept, found = [forget.source.name], [], []
     alone = all(not folders for _, folders in sources)
@@ -156,11 +154,11 @@ def _given(sources: Sequence[Source], forget: Found, scale: int, tell: Tell
             kept.append(made_of_clean(kind, forget, scale, alone))
             words = f'{kind}: made of the clean images of the forget set'
         taken.append(kept[-1].name)
-        tell('Keep', words)
+        note('Keep', words)
     return kept, found, True
 
 
-def _measured(forget: Found, trial: Trial, tell: Tell) -> tuple[list[DataSource], list[Found], bool]:
+def _measured(forget: Found, trial: Trial, note: Note) -> tuple[list[DataSource], list[Found], bool]:
     scores: dict[str, Score] = {}
     for kind in KNOWN:
         if kind != forget.kind and not (kind == 'clean' and trial.scale == 1):
@@ -168,17 +166,17 @@ def _measured(forget: Found, trial: Trial, tell: Tell) -> tuple[list[DataSource]
     restored = [kind for kind, score in scores.items() if score.skill]
     if restored and forget.kind is None:
         choices = [','.join(restored), *(','.join(other for other in restored if other != kind) for kind in restored)]
-        tell('Restores', gains({kind: scores[kind] for kind in restored}))
+        note('Restores', gains({kind: scores[kind] for kind in restored}))
         answer = ask('The names do not say what the forget set shows. Which of these is the network to keep',
                      [choice for choice in choices if choice], '--keep')
-        return _given(keep_sources([[answer]]), forget, trial.scale, tell)
+        return _given(keep_sources([[answer]]), forget, trial.scale, note)
     others = {kind: score for kind, score in scores.items() if kind not in restored}
     if restored:
-        tell('Keep', f'{gains({kind: scores[kind] for kind in restored})}: what it restores of the clean images '
+        note('Keep', f'{gains({kind: scores[kind] for kind in restored})}: what it restores of the clean images '
              'degraded otherwise' + (f'; not {gains(others)}' if others else ''))
         return [made_of_clean(kind, forget, trial.scale) for kind in restored], [], True
     how = 'as they are' if trial.scale == 1 else 'downscaled, held to what the network makes of them now'
-    tell('Keep', f'clean images, {how}: it restores nothing else that is known here ({gains(others)})')
+    note('Keep', f'clean images, {how}: it restores nothing else that is known here ({gains(others)})')
     return [made_of_clean('clean', forget, trial.scale)], [], trial.scale > 1
 
 

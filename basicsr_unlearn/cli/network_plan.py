@@ -4,22 +4,21 @@ from collections.abc import Callable, Mapping
 from inspect import Parameter, signature
 from typing import Any
 
-from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor
 
 from basicsr_unlearn.cli.convert import key_of_weights, summary
 from basicsr_unlearn.cli.run_flags import named_network
 from basicsr_unlearn.engine.trial import Trial
 from basicsr_unlearn.errors import CheckpointError, OptionError
-from basicsr_unlearn.options.walker import registered
+from basicsr_unlearn.options.checks import registered
 from basicsr_unlearn.zoo.checkpoint import load_container, read_weights, resolve_checkpoint
 from basicsr_unlearn.zoo.detection import describe, describe_foreign, foreign, unlike_all, untold
 from basicsr_unlearn.zoo.family import FAMILIES
 
-Tell = Callable[[str, str], None]
+Note = Callable[[str, str], None]
 
 
-def find_network(args: argparse.Namespace, tell: Tell) -> tuple[Trial, dict[str, tuple]]:
+def find_network(args: argparse.Namespace, note: Note) -> tuple[Trial, dict[str, tuple]]:
     """The network of --checkpoint, and those of its settings that only a trial on images can tell.
 
     Raises:
@@ -31,7 +30,7 @@ def find_network(args: argparse.Namespace, tell: Tell) -> tuple[Trial, dict[str,
     content = load_container(path)
     key = key_of_weights(content, args.param_key)
     also = ' (params_ema is there too: --param_key params_ema)' if key == 'params' and 'params_ema' in content else ''
-    tell('Checkpoint', f'{args.checkpoint}: {summary(content, key, weights)}{also}')
+    note('Checkpoint', f'{args.checkpoint}: {summary(content, key, weights)}{also}')
     given = named_network(args.network)
     # what a package of one's own registers may have the names and shapes of another network
     found = describe_foreign(weights) if args.plugin and foreign() else describe(weights)
@@ -49,7 +48,7 @@ def find_network(args: argparse.Namespace, tell: Tell) -> tuple[Trial, dict[str,
     except (OptionError, CheckpointError) as error:  # which speak of the option file
         raise type(error)(str(error).replace('network_g', '--network')) from error
     size = f', and needs sides that are multiples of {trial.multiple}' if trial.multiple > 1 else ''
-    tell('Network', f'{_in_words(network)} ({source}); scale {trial.scale}{size}')
+    note('Network', f'{_in_words(network)} ({source}); scale {trial.scale}{size}')
     return trial, {name: values for name, values in untold(network).items() if name not in given}
 
 
@@ -68,14 +67,14 @@ def _arguments(cls: type) -> str:
     return f'({", ".join(map(str, parameters))})'
 
 
-def settle(trial: Trial, open_settings: Mapping[str, tuple], block: Mapping[str, Any], tell: Tell) -> None:
+def settle(trial: Trial, open_settings: Mapping[str, tuple], block: Mapping[str, Any], note: Note) -> None:
     """Take those values of settings without a trace in the weights that restore a validation set best."""
     if not open_settings:
         return
     (best, score), *others = trial.best_of(open_settings, block)
     shown = trial.yardstick.shown
     words = '; '.join(f'{_values(settings)} {shown(value)}' for settings, value in others)
-    tell('Setting', f'{_values(best)}, which its weights do not tell: on two images it restores best, {shown(score)} '
+    note('Setting', f'{_values(best)}, which its weights do not tell: on two images it restores best, {shown(score)} '
          f'({words}; --network KEY=VALUE sets another)')
 
 
@@ -85,7 +84,7 @@ def _values(settings: Mapping[str, Any]) -> str:
 
 def _in_words(network: Mapping[str, Any]) -> str:
     """The type and its settings, but for three channels, and for words and switches that are the defaults."""
-    parameters: Mapping[str, Parameter] = signature(registered(ARCH_REGISTRY, network['type'], '--network')).parameters
+    parameters: Mapping[str, Parameter] = signature(registered('network', network['type'], '--network')).parameters
     settings = {name: value for name, value in network.items() if name != 'type' and not (
         value == 3 and 'ch' in name or isinstance(value, (bool, str)) and name in parameters
         and parameters[name].default == value)}

@@ -19,8 +19,8 @@ from basicsr_unlearn.methods.presets import read_method
 from basicsr_unlearn.options.new_file import DataSource, Plan, option_file
 from basicsr_unlearn.options.option_file import check_options, load_option_file
 
-LABEL = 12  # columns
-STEPS, RESET_STEPS, PATCH = 200, 4000, 64  # as in the shipped files of `calibrated` and `deep`
+NOTE_LABEL = 12  # columns
+DEFAULT_STEPS, RESET_STEPS, DEFAULT_SIDE = 200, 4000, 64  # as in the shipped files of `calibrated` and `deep`
 CACHED = 2**30  # bytes of images that are kept in memory; our choice
 LARGEST_CROP = 256  # pixels of the degraded image, where a network does not take every size
 
@@ -34,13 +34,13 @@ def _main(argv: list[str] | None) -> int:
     parser = parser_of('new', 'Write the option file with which a network of your own forgets, and stop there. What is '
                        'found out about checkpoint and data is printed; what cannot be found out is asked.')
     file = write_option_file(parser.parse_args(argv))
-    tell('Next', f'basicsr-unlearn train -opt {file}')
+    note('Next', f'basicsr-unlearn train -opt {file}')
     return 0
 
 
-def tell(label: str, words: str) -> None:
+def note(label: str, words: str) -> None:
     """A line for each thing that was found, wrapped."""
-    print(wrapped(f'{label:<{LABEL}}{words}', LABEL), flush=True)
+    print(wrapped(f'{label:<{NOTE_LABEL}}{words}', NOTE_LABEL), flush=True)
 
 
 def write_option_file(args: argparse.Namespace, runs: bool = False) -> str:
@@ -64,14 +64,14 @@ def write_option_file(args: argparse.Namespace, runs: bool = False) -> str:
         file, content = _named(replace(plan, name=f'{plan.name}_{number}'), None)
     write_text(Path(file).expanduser(), content)
     check_options(load_option_file(file), True)
-    tell('Options', f'{file}: all of the above, to be read, changed and run again')
+    note('Options', f'{file}: all of the above, to be read, changed and run again')
     return file
 
 
 def _named(plan: Plan, opt: str | None) -> tuple[str, str]:
     """Path and content of the option file."""
     file = opt or f'{plan.name}.yml'
-    return file, option_file(plan, _title(plan, file))
+    return file, option_file(plan, _title(plan, file), Path(file).expanduser().absolute().parent)
 
 
 def _is_free(file: str, content: str) -> bool:
@@ -82,36 +82,36 @@ def _is_free(file: str, content: str) -> bool:
 def plan_of(args: argparse.Namespace, method: dict, runs: bool) -> Plan:
     """The plan of a run, with a line printed for each part of it."""
     plugin = imported_plugin(args.plugin)
-    trial, open_settings = find_network(args, tell)
+    trial, open_settings = find_network(args, note)
     forget, words = find_data(forget_source(args.forget), trial.scale, args.pair_list, [])
-    tell('Forget', words)
-    shortest = shortest_side([forget], trial.scale)
-    crop = {} if trial.multiple == 1 else {
-        'center_crop': _fitted(min(shortest, LARGEST_CROP), trial.multiple) * trial.scale}
-    settle(trial, open_settings, {**forget.source.val, **crop}, tell)
-    score = trial.score({**forget.source.val, **crop})
+    note('Forget', words)
+    if trial.multiple > 1:
+        shortest = min(shortest_side([forget], trial.scale), LARGEST_CROP)
+        trial.crop = _fitted(shortest, trial.multiple) * trial.scale
+    settle(trial, open_settings, forget.source.val, note)
+    score = trial.score(forget.source.val)
     shown = trial.yardstick.shown
-    tell('Skill', f'{trial.yardstick.name} {shown(score.original)}, the untouched input has {shown(score.identity)} '
+    note('Skill', f'{trial.yardstick.name} {shown(score.original)}, the untouched input has {shown(score.identity)} '
          '(centres of four images)' + ('' if score.skill else ': too little to forget anything'))
     if runs and not score.skill:
         raise OptionError(f'There is nothing to forget: the network does not restore {forget.source.name}. Correct '
                           '--forget, --checkpoint, --network or --param_key; what a network trained for perception '
                           'does may show by --metric ssim.')
-    kept, own_data, as_before = find_kept(args.keep, forget, trial, tell)
-    patch = _patch(args.patch, min(shortest_side([forget, *own_data], trial.scale), PATCH), trial.multiple)
-    steps = args.steps or (RESET_STEPS if 'Reset' in str(method.get('edit_opt')) else STEPS)
+    kept, own_data, as_before = find_kept(args.keep, forget, trial, note)
+    patch = _patch(args.patch, min(shortest_side([forget, *own_data], trial.scale), DEFAULT_SIDE), trial.multiple)
+    steps = args.steps or (RESET_STEPS if 'Reset' in str(method.get('edit_opt')) else DEFAULT_STEPS)
     judged = {} if args.metric == 'psnr' else {'skill_opt': {'metric': args.metric, 'margin': MARGINS[args.metric]}}
     follows = (method.get('retain_opt') or {}).get('target') == 'teacher'
     images = [image for found in (forget, *own_data) for image in found.images]
     height, width = image_size(images[0])
-    tell('Method', f'{args.method}, {steps} steps of {args.batch} patches of {patch} pixels')
-    if crop:
-        tell('Validation', f'on the central {crop["center_crop"]} pixels, a size that the network takes')
+    note('Method', f'{args.method}, {steps} steps of {args.batch} patches of {patch} pixels')
+    if trial.crop:
+        note('Validation', f'on the central {trial.crop} pixels, a size that the network takes')
     return Plan(
         name=re.sub(r'\W+', '_', f'unlearn_{forget.source.name}_{Path(args.checkpoint).stem}').strip('_'),
         checkpoint=args.checkpoint, param_key=args.param_key, network=trial.network, scale=trial.scale,
-        forget=_cropped(forget.source, crop), keep=[_cropped(source, crop) for source in kept], method=args.method,
-        steps=steps, batch=args.batch, patch=patch * trial.scale, plugin=plugin,
+        forget=_cropped(forget.source, trial.crop), keep=[_cropped(source, trial.crop) for source in kept],
+        method=args.method, steps=steps, batch=args.batch, patch=patch * trial.scale, plugin=plugin,
         cache=len(images) * height * width * 3 < CACHED,
         own=judged | ({'retain_opt': {'target': 'gt'}} if follows and not as_before else {}))
 
@@ -129,8 +129,8 @@ def _patch(asked: int | None, most: int, multiple: int) -> int:
     return asked or _fitted(most, multiple)
 
 
-def _cropped(source: DataSource, crop: dict) -> DataSource:
-    return DataSource(source.name, source.train, {**source.val, **crop})
+def _cropped(source: DataSource, crop: int | None) -> DataSource:
+    return replace(source, val={**source.val, 'center_crop': crop}) if crop else source
 
 
 def _title(plan: Plan, file: str) -> Sequence[str]:

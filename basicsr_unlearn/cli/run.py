@@ -6,7 +6,7 @@ from basicsr_unlearn.cli.new import write_option_file
 from basicsr_unlearn.cli.run_flags import parser_of
 from basicsr_unlearn.engine.entry import guarded, run
 from basicsr_unlearn.errors import OptionError
-from basicsr_unlearn.report.run_end import FinishedRun, finish, told
+from basicsr_unlearn.report.run_end import FinishedRun, finish, run_told
 from basicsr_unlearn.zoo.checkpoint import load_container, write_atomically
 
 
@@ -27,7 +27,7 @@ def _main(argv: list[str] | None) -> int:
     print(flush=True)
     code = run('train', ['-opt', file], end=lambda *what: runs.append(finish(*what)))
     for finished in runs:
-        print(told(finished))
+        print(run_told(finished))
         if out is not None:
             out.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(load_container(_network(finished)), out)

@@ -123,5 +123,5 @@ def imported_plugin(package: str | None) -> str | None:
     if not found:
         raise OptionError(f'--plugin {package}: there is no such package here. Install it (pip install -e FOLDER), or '
                           'put the folder that it lies in on PYTHONPATH.')
-    import_plugin(f'{package}.__name__', f'--plugin {package}')
+    import_plugin(f'{package}.__name__', 'the command line')
     return f'{package}.__name__'

@@ -21,10 +21,10 @@ SMALL: dict[str, tuple[list[dict], list[dict]]] = {
     'jpeg': ([{'type': 'jpeg', 'quality': [40, 95]}], [{'type': 'jpeg', 'quality': 60}]),
     'clean': ([], []),
 }
-WORDS = {'haze': 'haze', 'hazy': 'haze', 'fog': 'haze', 'foggy': 'haze', 'rain': 'rain', 'rainy': 'rain',
+FOLDER_WORDS = {'haze': 'haze', 'hazy': 'haze', 'fog': 'haze', 'foggy': 'haze', 'rain': 'rain', 'rainy': 'rain',
          'noise': 'noise', 'noisy': 'noise', 'blur': 'blur', 'blurry': 'blur', 'jpeg': 'jpeg', 'lowlight': 'low_light',
          'dark': 'low_light'}
-DEPTH = 4  # parts of a path, from its end, that are read
+PARTS_READ = 4  # parts of a path, from its end, that are read
 
 
 def steps_of(word: str, scale: int) -> tuple[list[dict], list[dict]]:
@@ -34,9 +34,9 @@ def steps_of(word: str, scale: int) -> tuple[list[dict], list[dict]]:
 
 def word_of_folder(folder: str) -> tuple[str, str] | None:
     """The degradation that a folder's path speaks of, and the part of it: derain/Rain100H/input -> rain, Rain100H."""
-    for part in list(reversed(Path(folder).parts))[:DEPTH]:
+    for part in list(reversed(Path(folder).parts))[:PARTS_READ]:
         for letters in re.findall('[a-z]+', re.sub('([a-z])([A-Z])', r'\1 \2', part).lower()):
             for word in (letters, letters.removeprefix('de')):
-                if word in WORDS:
-                    return WORDS[word], part
+                if word in FOLDER_WORDS:
+                    return FOLDER_WORDS[word], part
     return None

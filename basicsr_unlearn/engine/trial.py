@@ -15,7 +15,7 @@ from basicsr_unlearn.errors import DataError, OptionError, from_torch
 from basicsr_unlearn.metrics.evaluation import evaluate, evenly
 from basicsr_unlearn.zoo.checkpoint import check_fit
 
-IMAGES, SIDE = 4, 128  # of a trial: our choice, for seconds
+TRIAL_IMAGES, TRIAL_SIDE = 4, 128  # of a trial: our choice, for seconds
 PROBE = 64  # pixels of the first pass, which most networks take
 SIDES = (PROBE, 7 * 8, 2 * PROBE)  # tried one after another
 MULTIPLES = (1, 4, 8, 16, 32, 64, 7)  # of the image's sides, in which networks ask for them; 7 is a window of SwinIR
@@ -53,6 +53,7 @@ class Trial:
         self.yardstick = yardstick_of(metric, METRICS[metric], MARGINS[metric])
         self.net = self._loaded(self.network)
         self.scale = self._find_scale()
+        self.crop: int | None = None  # side of clean images that the network takes whole; None for any
 
     def _loaded(self, network: Mapping[str, Any]) -> nn.Module:
         net = build_network({'network_g': network})
@@ -98,14 +99,13 @@ class Trial:
 
         Args:
             block: of a validation set, as in an option file.
-            whole: on two whole images, and not on the central 128 pixels of four.
+            whole: on two images, as whole as the network takes them, and not on the central 128 pixels of four.
         """
-        side = SIDE // self.multiple * self.multiple * self.scale
-        options = {**block, 'name': 'trial', 'phase': 'val', 'scale': self.scale}
-        if not whole:
-            options['center_crop'] = min(side, block.get('center_crop') or side)
+        side = TRIAL_SIDE // self.multiple * self.multiple * self.scale
+        options = {**block, 'name': 'trial', 'phase': 'val', 'scale': self.scale,
+                   'center_crop': self.crop if whole else min(side, self.crop or side)}
         dataset = DATASET_REGISTRY.get(block['type'])(options)
-        few = [dataset[index] for index in evenly(len(dataset), 2 if whole else IMAGES)]
+        few = [dataset[index] for index in evenly(len(dataset), 2 if whole else TRIAL_IMAGES)]
         mean = evaluate({'original': self.net}, few, {self.metric: METRICS[self.metric]}).mean
         return Score(*(mean[column][self.metric] for column in ('original', 'identity')), self.yardstick)
 

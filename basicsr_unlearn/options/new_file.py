@@ -2,15 +2,17 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from basicsr_unlearn.methods.presets import read_method
+from basicsr_unlearn.options.loader import PLUGIN
 from basicsr_unlearn.options.option_text import option_text
+from basicsr_unlearn.options.schema import schema_line
 
 COMMENT_COLUMN = 34  # where comments begin, as in the shipped files
 INLINE = ('psnr', 'ssim', 'wandb', 'dist_params')
 VALIDATIONS, PRINTS = 8, 20  # in a run; our choice
-OWN_PLUGIN = 'basicsr_unlearn.plugin.__version__'
 
 
 @dataclass(frozen=True)
@@ -98,13 +100,15 @@ COMMENTS = {
 }
 
 
-def option_file(plan: Plan, title: Sequence[str]) -> str:
+def option_file(plan: Plan, title: Sequence[str], folder: Path) -> str:
     """The text of the option file, a comment beside what needs one.
 
     Args:
         title: lines of the comment on top.
+        folder: where it is to lie.
     """
-    return ''.join(f'# {line}\n' for line in title) + _commented(_inlined(option_text(options_of(plan))), COMMENTS)
+    head = [schema_line(folder), *(f'# {line}' for line in title)]
+    return '\n'.join(head) + '\n' + _commented(_inlined(option_text(options_of(plan))), COMMENTS)
 
 
 def options_of(plan: Plan) -> dict[str, Any]:
@@ -119,7 +123,8 @@ def options_of(plan: Plan) -> dict[str, Any]:
     often = min(max(5, plan.steps // VALIDATIONS), plan.steps)
     psnr, ssim = ({'type': f'calculate_{name}', 'crop_border': 0, 'test_y_channel': False} for name in ('psnr', 'ssim'))
     return {
-        'plugin': plan.plugin or OWN_PLUGIN, 'name': plan.name, 'model_type': 'UnlearnModel', 'scale': plan.scale,
+        'plugin': [PLUGIN, plan.plugin] if plan.plugin else PLUGIN, 'name': plan.name, 'model_type': 'UnlearnModel',
+        'scale': plan.scale,
         'num_gpu': 'auto', 'manual_seed': 0, 'datasets': datasets, 'network_g': dict(plan.network),
         'path': {'pretrain_network_g': plan.checkpoint, **key, 'strict_load_g': True,
                  'pretrain_network_retrained': None, 'resume_state': None},

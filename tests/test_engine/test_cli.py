@@ -30,7 +30,7 @@ def test_help_has_one_line_for_each_command(capsys):
 @pytest.mark.parametrize('argv, sentence', [
     ([], 'no command given'),
     (['trian'], "'trian' is no command: did you mean 'train'?"),
-    (['x'], 'use one of train, test, check, demo'),
+    (['x'], 'use one of run, new, train'),
     (['train'], 'required: -opt'),
     (['train', '-opt', 'a.yml', '--launcher', 'ssh'], "invalid choice: 'ssh'"),
     (['test', '-opt', 'a.yml', '--auto-resume'], 'unrecognized arguments: --auto-resume'),
