@@ -9,7 +9,8 @@ import torch
 from basicsr.utils.registry import DATASET_REGISTRY
 from torch import Tensor, nn
 
-from basicsr_unlearn.core.judgement import SKILL_MARGIN, Yardstick, has_skill, yardstick_of
+from basicsr_unlearn.core.judgement import has_skill
+from basicsr_unlearn.core.yardstick import SKILL_MARGIN, Yardstick, yardstick_of
 from basicsr_unlearn.engine.network_check import build_network
 from basicsr_unlearn.errors import DataError, OptionError, from_torch
 from basicsr_unlearn.metrics.evaluation import evaluate, evenly

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from basicsr_unlearn.methods.presets import read_method
+from basicsr_unlearn.options.json_schema import schema_line
 from basicsr_unlearn.options.loader import PLUGIN
 from basicsr_unlearn.options.option_text import option_text
-from basicsr_unlearn.options.schema import schema_line
 
 COMMENT_COLUMN = 34  # where comments begin, as in the shipped files
 INLINE = ('psnr', 'ssim', 'wandb', 'dist_params')
