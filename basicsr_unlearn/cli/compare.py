@@ -12,7 +12,7 @@ from basicsr_unlearn.report.audit_figures import Row, differences, key_figures
 from basicsr_unlearn.report.pages import write_page
 from basicsr_unlearn.report.tables import Table, side_by_side
 
-WIDTH = 120  # of the table in characters, less in a narrower terminal
+WIDEST_TABLE = 120  # of the table in characters, less in a narrower terminal
 LEGEND = ('Forget gap: how far the score lies outside the range of the retrained networks, or from the identity '
           'baseline where there is none. Lead: over the best retrained network at equal steps, or over its own start.')
 CARE = 'These audits differ in what they stand on: mind the warnings before you compare their numbers.'
@@ -44,7 +44,7 @@ def _main(argv: list[str] | None) -> int:
         write_pages(folder, names, rows, warnings)
     for warning in warnings:
         print(f'Warning: {warning}', file=sys.stderr, flush=True)
-    width = min(WIDTH, shutil.get_terminal_size((WIDTH, 40)).columns)
+    width = min(WIDEST_TABLE, shutil.get_terminal_size((WIDEST_TABLE, 40)).columns)
     print(side_by_side(names, [(row.section, row.label, row.cells()) for row in rows], width))
     for note in [LEGEND, *([CARE] if warnings else [])]:
         print('\n' + textwrap.fill(note, width))
