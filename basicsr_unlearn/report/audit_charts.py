@@ -57,15 +57,17 @@ def _curves(found: Mapping, title: str, audit: Mapping, width: int, height: int)
                        for line in lines)
     return line_chart(lines, {}, f'{title}: {spoken}', 'fine-tuning steps', sorted({x for line in lines
                                                                                  for x, _ in line.points}),
-                      log1p, width, height, 2.0 if metric_of(audit)['unit'] == 'dB' else 0.05)
+                      log1p, width, height, metric_of(audit)['unit'])
 
 
 def _lead(found: Mapping, against: Sequence[str], audit: Mapping) -> tuple[str, str]:
     """The largest lead, and over what."""
-    value = found['largest_gap']
+    value, to = found['largest_gap'], 'the best retrained network' if against else 'its own start'
+    if _shown(value, audit) == _shown(0.0, audit):
+        return 'Level', f'with {to}, at most'
     way = ('ahead', 'behind')[value < 0] if against else ('above', 'below')[value < 0]
-    where = f'{"of " if against and value >= 0 else ""}{"the best retrained network" if against else "its own start"}'
-    return f'{_shown(abs(value), audit)} {way}', f'{where}, at {"most" if value >= 0 else "least"}'
+    of = 'of ' if against and value >= 0 else ''
+    return f'{_shown(abs(value), audit)} {way}', f'{of}{to}, at {"most" if value >= 0 else "least"}'
 
 
 def _shown(value: float, audit: Mapping) -> str:

@@ -33,7 +33,7 @@ class AxisRow:
 
 def line_chart(lines: Sequence[Line], references: Mapping[str, float], spoken: str, x_name: str,
                x_ticks: Sequence[float], x_scale: Callable[[float], float] = float, width: int = 400,
-               height: int = 240, least: float = 2.0) -> Drawing:
+               height: int = 240, unit: str = 'dB') -> Drawing:
     """Curves with their last values written at the right end, and reference values as horizontal lines.
 
     Args:
@@ -43,11 +43,12 @@ def line_chart(lines: Sequence[Line], references: Mapping[str, float], spoken: s
         x_name, x_ticks: of the horizontal axis; ticks without room for their number get none.
         x_scale: of an x before it is drawn in proportion, such as `math.log1p`.
         width, height: of the drawing in its own units; letters are 11.5 high.
-        least: span of the vertical axis, as 2 dB, in which noise stays small.
+        unit: of the values: in dB the axis spans 2 at least, in which noise stays small, and values have one decimal.
     """
+    least, digits = (2.0, 1) if unit == 'dB' else (0.05, 3)
     labels = {line.label: (line.css, line.points[-1][1]) for line in lines}
     labels = {**{name: (name, value) for name, value in references.items()}, **labels}
-    left, right, top, bottom = 32, 24 + BOLD * max(len(name) + 5 for name in labels), 10, 42
+    left, right, top, bottom = 32, 24 + BOLD * max(len(name) + 4 + digits for name in labels), 10, 42
     values = [y for line in lines for _, y in line.points] + [y for line in lines for both in line.ranges for y in both]
     values += references.values()
     middle, span = (min(values) + max(values)) / 2, max(max(values) - min(values), least)
@@ -84,7 +85,7 @@ def line_chart(lines: Sequence[Line], references: Mapping[str, float], spoken: s
                 drawing.circle(f'point {line.css}', point, 3)
     places = apart([y(value) for _, value in labels.values()], LINE, top + 4, height - bottom - 2)
     for (name, (css, value)), place in zip(labels.items(), places):
-        drawing.text(css, (width - right + 8, place + 4), f'{name} {signed(value, 1)}')
+        drawing.text(css, (width - right + 8, place + 4), f'{name} {signed(value, digits)}')
     return drawing
 
 

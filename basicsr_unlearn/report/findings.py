@@ -114,7 +114,7 @@ class Standing:
 
     @property
     def ticks(self) -> list[float]:
-        return ticks(*self._ends())
+        return ticks(*self._ends(), 6)
 
     def at(self, value: float) -> float:
         """Where a score lies on the axis, in percent."""

@@ -116,8 +116,9 @@ def relearning_cards(curves: Mapping[str, Mapping[str, Mapping[int, float]]], pa
         steps = sorted(next(iter(by.values())))
         lead = leads(by['unlearned'], by['retrained'], yardstick)[steps[-1]]
         cards.append(Card(
-            f'{name}, learned again', line_chart(lines, {}, f'{name}: {spoken}', 'steps of learning again', steps,
-                                                 width=NARROW, height=230),
+            f'{name}, learned again',
+            line_chart(lines, {}, f'{name}: {spoken}', 'steps of learning again', steps, width=NARROW, height=230,
+                       unit=yardstick.unit),
             f'{yardstick.shown(abs(lead))} {"ahead of" if lead >= 0 else "behind"} retrained',
             f'after {steps[-1]} steps on {pairs} pairs (Adam, {lr:g}), a short look. What rises sooner than the '
             'retrained network still had the skill. Further out of the weights, at more cost:', cure))
@@ -159,7 +160,7 @@ def _chart(place: Place, points: Sequence[tuple[int, float]], yardstick: Yardsti
     return line_chart([Line('unlearned', 'unlearned', points)], lines,
                       f'{place.name}: from {yardstick.shown(start)} at step {first} to {yardstick.shown(end)} at step '
                       f'{last}', 'step', [first, last] if last > first else [first],
-                      least=2.0 if yardstick.unit == 'dB' else 0.05)
+                      unit=yardstick.unit)
 
 
 def _method(record: Mapping, option_file: str, option_text: str) -> list[PageSection]:
