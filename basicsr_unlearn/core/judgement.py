@@ -13,7 +13,7 @@ photographs, so that several versions of one count once. Columns of scores: `ide
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from basicsr_unlearn.core.yardstick import PSNR, SHARE_TOLERANCE, Yardstick, yardstick_of  # noqa: F401
+from basicsr_unlearn.core.yardstick import PSNR, SHARE_TOLERANCE, Yardstick
 
 RETAIN_TOLERANCE, SLIGHT_LOSS = 0.15, 0.5  # dB; our choice: wide, since training judges on a handful of images
 SLEEPING_LEAD = 0.5  # dB ahead of the retrained network when learned again, from where the skill is said to sleep

@@ -6,11 +6,13 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
+from basicsr_unlearn.core.modes import bare
+
 
 class PassCounter:
     """Counts samples by kind of pass; what a step costs is about their sum, a backward pass being worth two forward.
 
-    `student_forward`, `student_backward`, `teacher_forward` ...: by the name of the network; `attack_forward`,
+    `g_forward`, `g_backward`, `teacher_forward` ...: by the name of the network; `attack_forward`,
     `attack_backward`: of any network in eval mode whose input is moved; `copy_forward`, `copy_backward`: of copies that
     a loss or a measurement made of one meanwhile.
 
@@ -32,8 +34,9 @@ class PassCounter:
 
     @contextmanager
     def counting(self, nets: Mapping[str, nn.Module | None]) -> Iterator[None]:
-        """Count inside the block what goes through these networks, bare, by name; None is passed over."""
-        handles = [net.register_forward_hook(self._hook(name, net)) for name, net in nets.items() if net is not None]
+        """Count inside the block what goes through these networks by name, perhaps wrapped; None is passed over."""
+        watched = {name: bare(net) for name, net in nets.items() if net is not None}
+        handles = [net.register_forward_hook(self._hook(name, net)) for name, net in watched.items()]
         self._on = True
         try:
             yield

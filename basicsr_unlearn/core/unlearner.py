@@ -23,6 +23,7 @@ from basicsr_unlearn.core.modes import bare, frozen_copy, learning_copy
 from basicsr_unlearn.core.objective import Objective
 from basicsr_unlearn.core.observer import Observer
 from basicsr_unlearn.core.parts import ErrorOf, Evidence, restoration_error
+from basicsr_unlearn.core.passes import PassCounter
 from basicsr_unlearn.core.preparation import Preparation
 from basicsr_unlearn.core.processes import average_gradients, is_shared, of_first_process, rank
 from basicsr_unlearn.core.rate import eased
@@ -109,7 +110,7 @@ class Unlearner:
         self.total_iter, self.amp, self.conflict_freq, self.seed = total_iter, amp, conflict_freq, seed
         self.grad_clip = grad_clip or train.get('grad_clip') or float('inf')
         self.iteration, self.prepared = 0, False  # the last one trained; whether `prepare` was called
-        self.grad_cosine = torch.zeros((), device=self.device)
+        self.grad_cosine, self.passes = torch.zeros((), device=self.device), PassCounter()
         self._kept: list[Mapping[str, Batch]] = []  # for the parts that look at some before the first step
         # networks with batch normalisation must not see forget and retain samples in one batch
         self.joint_forward = (run is restore and self.objective.conflict is None  # two gradients: each its own half
@@ -153,10 +154,10 @@ class Unlearner:
         streams = [[on_device(batch, self.device) for batch in batches] for batches in (forget, retain)]
         evidence = Evidence(learning_copy(self.teacher, bare(self.net)), *streams, self._untrained,
                             torch.Generator().manual_seed(self.seed), self.error, self.run)
-        self.preparation.run(bare(self.net), evidence, self.objective.anchors, first=self.iteration == 0)
+        with self.passes.counting({**self.nets, 'preparation': evidence.teacher}):
+            self.preparation.run(bare(self.net), evidence, self.objective.anchors, first=self.iteration == 0)
         if self.preparation.rate is not None and self.iteration == 0:
-            rate = of_first_process(self.preparation.rate, self.device, is_shared(self.net))
-            self.preparation.rate = rate
+            self.preparation.rate = rate = of_first_process(self.preparation.rate, self.device, is_shared(self.net))
             for group in self.optimizers[self.main].param_groups:
                 group.update({name: rate * group[name] for name in ('lr', 'initial_lr') if name in group})
 
@@ -169,8 +170,7 @@ class Unlearner:
 
     def _collect(self, batches: Mapping[str, Batch]) -> bool:
         """Keep batches for the parts that look at some; prepare once there are enough. Whether it keeps on."""
-        needed = self.preparation.needs(self.objective.anchors)
-        if needed and len(self._kept) < self.preparation.batches:
+        if self.preparation.needs(self.objective.anchors) and len(self._kept) < self.preparation.batches:
             self._kept.append(batches)
             return True
         self.prepare(*([batch[stream] for batch in self._kept if stream in batch] for stream in ('forget', 'retain')))
@@ -204,7 +204,8 @@ class Unlearner:
         iteration, log = self.iteration + 1, {}
         for anchor in self.objective.anchors:
             anchor.progress = self.iteration / self.total_iter if self.total_iter else 0.0
-        with own_random_numbers(step_seed(self.seed, rank(), iteration), self.device):
+        with (own_random_numbers(step_seed(self.seed, rank(), iteration), self.device),
+              self.passes.counting({**self.nets, 'teacher': self.teacher, 'proxy': self.preparation.proxy})):
             for name in self.optimizers:
                 log |= self._update(name, batches, iteration)
         self.iteration = iteration
@@ -280,7 +281,7 @@ class Unlearner:
                 'optimizers': {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
                 'objective': {**self.objective.state_dict(), 'anchors': self.objective.anchors.state_dict()},
                 'preparation': self.preparation.state_dict(), 'grad_cosine': float(self.grad_cosine),
-                'stop_rule': self.stop_rule and self.stop_rule.state_dict()}
+                'stop_rule': self.stop_rule and self.stop_rule.state_dict(), 'passes': self.passes.samples}
 
     def load_state_dict(self, state: Mapping) -> None:
         """Go on from a state, in an unlearner of the same method and networks."""
@@ -293,7 +294,7 @@ class Unlearner:
         self.objective.load_state_dict(state['objective'])
         self.objective.anchors.load_state_dict(state['objective']['anchors'])
         self.preparation.load_state_dict(state['preparation'], self.teacher)
-        self.grad_cosine = torch.tensor(state['grad_cosine'], device=self.device)
+        self.passes, self.grad_cosine = PassCounter(state['passes']), torch.tensor(state['grad_cosine']).to(self.device)
         if self.stop_rule is not None:
             self.stop_rule.load_state_dict(state['stop_rule'])
 

@@ -11,7 +11,8 @@ from typing import Any
 from basicsr.utils.dist_util import get_dist_info
 from tqdm import tqdm
 
-from basicsr_unlearn.core.judgement import references, yardstick_of
+from basicsr_unlearn.core.judgement import references
+from basicsr_unlearn.core.yardstick import yardstick_of
 from basicsr_unlearn.engine.compat import rebound
 from basicsr_unlearn.engine.run_header import header
 from basicsr_unlearn.engine.terminal import basicsr_shown, joined, python_warnings_logged, say, show_log

@@ -12,7 +12,8 @@ from torch import nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from basicsr_unlearn.core.judgement import PSNR, Yardstick, false_references, has_skill, references, yardstick_of
+from basicsr_unlearn.core.judgement import false_references, forget_gap, has_skill, is_over_forgotten, references
+from basicsr_unlearn.core.yardstick import PSNR, Yardstick, yardstick_of
 from basicsr_unlearn.metrics.evaluation import Restored, in_tiles, restorations
 from basicsr_unlearn.models.reference_lines import draw_lines
 from basicsr_unlearn.models.reference_networks import ReferenceNetworks
@@ -177,11 +178,10 @@ class ValidationTracking:
                     f'The {which} network is no reference for {name}: it scores {yardstick.shown(found[which])} there, '
                     f'the original {yardstick.shown(found["original"])}, so it was trained with such data. It is left '
                     'out of the verdict: correct path.pretrain_network_retrained, or set it to ~.')
-        held = references(found, yardstick)[0]
-        below = -yardstick.gain(results[metric], found[held])
-        if below > (DEFAULT_OVER_FORGET_MARGIN if margin is None else margin):
-            label = 'retrained network' if held == 'retrained' else 'identity baseline'
-            get_root_logger().warning(f'{name} is over-forgotten: {yardstick.shown(below)} below the {label}, which '
+        gap = forget_gap({**found, 'unlearned': results[metric]}, yardstick)
+        if is_over_forgotten(gap, DEFAULT_OVER_FORGET_MARGIN if margin is None else margin):
+            label = 'identity baseline' if references(found, yardstick) == ['identity'] else 'retrained network'
+            get_root_logger().warning(f'{name} is over-forgotten: {yardstick.shown(-gap)} below the {label}, which '
                                       'tells an observer that something was removed and usually costs the retain sets.')
 
     def end_of_round(self, name: str, results: dict[str, float], tb_logger: Any, original: str | None

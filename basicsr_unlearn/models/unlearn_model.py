@@ -12,6 +12,7 @@ from basicsr.utils.registry import ARCH_REGISTRY, MODEL_REGISTRY
 from basicsr_unlearn.core.building import AUTO, OPTIMIZERS, UNFITTED, build_objective, build_preparation
 from basicsr_unlearn.core.memory import peak_memory
 from basicsr_unlearn.core.modes import bare, frozen_copy
+from basicsr_unlearn.core.passes import PassCounter
 from basicsr_unlearn.core.processes import wrap_ddp
 from basicsr_unlearn.core.seeds import step_seed
 from basicsr_unlearn.core.stop_rule import StopRule
@@ -260,7 +261,7 @@ class UnlearnModel(SRModel):
             'original_path': self.original_path, 'original_key': self.original_key,
             'original_digest': self.original_digest, 'manual_seed': self.opt['manual_seed'],
             'ema': self.ema_decay > 0, 'grad_cosine': float(self.unlearner.grad_cosine),
-            'stop_rule': rule.state_dict() if rule else None,
+            'stop_rule': rule.state_dict() if rule else None, 'passes': self.unlearner.passes.samples,
             **self.tracking.state_dict(), **self.unlearner.objective.state_dict()}
         write_atomically(state, osp.join(self.opt['path']['training_states'], f'{current_iter}.state'))
 
@@ -292,6 +293,7 @@ class UnlearnModel(SRModel):
         self.unlearner.objective.load_state_dict(state)
         self.unlearner.grad_cosine = torch.tensor(state['grad_cosine'], device=self.device)
         self.unlearner.iteration = resume_state['iter']
+        self.unlearner.passes = PassCounter(state.get('passes'))
         self.tracking.load_state_dict(state)
         if self.opt['manual_seed'] != state['manual_seed']:
             get_root_logger().warning(f'The run began with manual_seed {state["manual_seed"]} and goes on with '

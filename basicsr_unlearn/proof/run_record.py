@@ -8,8 +8,9 @@ from typing import Any
 
 from basicsr.utils.registry import DATASET_REGISTRY
 
-from basicsr_unlearn.core.judgement import CANNOT_JUDGE, FORGOTTEN, Yardstick, forget_gap
+from basicsr_unlearn.core.judgement import CANNOT_JUDGE, FORGOTTEN, forget_gap
 from basicsr_unlearn.core.memory import peak_memory
+from basicsr_unlearn.core.yardstick import Yardstick
 from basicsr_unlearn.methods.presets import method_of
 from basicsr_unlearn.models.first_batches import STREAMS
 from basicsr_unlearn.models.unlearn_model import UnlearnModel
@@ -51,6 +52,8 @@ def run_record(model: UnlearnModel, method: str | None, seconds: float) -> dict[
         'changed_at_resumes': getattr(getattr(model, 'run_record', None), 'changes', []),
         'samples': {stream: model.iteration * opt['datasets']['train']['batch_size_per_gpu'] * opt['world_size']
                     for stream in STREAMS if stream in model.unlearner.objective.streams},
+        'passes': {kind.replace('g_', 'student_') if kind.startswith('g_') else kind: count * opt['world_size']
+                   for kind, count in model.unlearner.passes.samples.items()},
         'seconds': round(seconds, 1), 'peak_memory_mb': round(peak_memory()), 'device': str(model.device),
         'networks': {'original': _file(path['pretrain_network_g'] if model.original_path is None
                                        else model.original_path),

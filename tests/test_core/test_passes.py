@@ -5,8 +5,11 @@ import torch
 from torch import nn
 
 from basicsr_unlearn.core.attacks import pgd
+from basicsr_unlearn.core.losses import TargetLoss
 from basicsr_unlearn.core.modes import eval_mode
+from basicsr_unlearn.core.objective import Objective, Paired
 from basicsr_unlearn.core.passes import PassCounter
+from basicsr_unlearn.core.unlearner import Unlearner
 
 LQ = torch.rand(4, 3, 8, 8)
 
@@ -52,3 +55,27 @@ def test_nothing_is_left_on_the_network_and_counts_go_on():
     with counter.counting({'student': student}):
         student(LQ)
     assert counter.samples['student_forward'] == 14 and not student._forward_hooks
+
+
+def batch() -> dict[str, torch.Tensor]:
+    return {'lq': torch.rand(2, 3, 8, 8), 'gt': torch.rand(2, 3, 8, 8)}
+
+
+def test_a_step_of_a_method_is_counted_and_the_count_goes_on_after_a_resume():
+    torch.manual_seed(0)
+    objective = Objective({'forget': TargetLoss('degraded'), 'retain': Paired(nn.L1Loss(), 'teacher')})
+    unlearner = Unlearner(nn.Conv2d(3, 3, 1), objective=objective, optim_g={'type': 'Adam', 'lr': 1e-3})
+    unlearner.step(batch(), batch())
+    once = unlearner.passes.samples
+    # both streams once through the network and back, one of them through the teacher
+    assert once == {'g_forward': 4, 'g_backward': 4, 'teacher_forward': 2}
+    unlearner.load_state_dict(unlearner.state_dict())
+    unlearner.step(batch(), batch())
+    assert unlearner.passes.samples == {kind: 2 * count for kind, count in once.items()}
+
+
+def test_what_parts_look_at_before_the_first_step_is_counted_too():
+    torch.manual_seed(0)
+    unlearner = Unlearner(nn.Conv2d(3, 3, 1), 'salun', total_iter=40)
+    unlearner.prepare([batch()] * 3, [batch()] * 3)
+    assert unlearner.passes.samples == {'preparation_forward': 6, 'preparation_backward': 6}
