@@ -1,6 +1,6 @@
 """What a first page shows, whoever measured it: a run, the demo or an audit. Values alone; a template lays them out."""
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from basicsr_unlearn.core.yardstick import Yardstick
 from basicsr_unlearn.report.charts import ticks
@@ -41,7 +41,7 @@ Block = str | Sequence[str] | Table | Figures | Code  # a paragraph, a list, ...
 
 @dataclass(frozen=True)
 class PageSection:
-    """A part of a page: folded, or open where `name` is that of a measurement that decides."""
+    """A part of a page or of audit.md below its title; `name` is that of the measurement, where it is of one."""
     title: str
     blocks: Sequence[Block]
     name: str = ''
@@ -49,7 +49,9 @@ class PageSection:
 
 @dataclass(frozen=True)
 class Card:
-    """A chart that decides with what it comes to: `figure` as large letters, `words` below; or why it was not made."""
+    """A chart that decides with what it comes to: `figure` in large letters, `words` and a command below; or why it was
+    not made.
+    """
     title: str
     drawing: Drawing | None = None
     figure: str = ''
@@ -140,7 +142,9 @@ class Standing:
 
 @dataclass(frozen=True)
 class Findings:
-    """A page from the verdict down. `state` is passed, failed or '' where nothing is required."""
+    """A page from the verdict down. `state` is passed, failed or '' where nothing is required; of `headline` the first
+    sentence is the largest; `sections` are folded, `opened` are not.
+    """
     title: str
     headline: Sequence[str]
     verdict: str
@@ -155,7 +159,7 @@ class Findings:
     cards: Sequence[Card] = ()
     pictures: Sequence[Pictures] = ()
     opened: Sequence[PageSection] = ()
-    sections: Sequence[PageSection] = field(default_factory=list)
+    sections: Sequence[PageSection] = ()
 
 
 def role_class(role: str) -> str:
