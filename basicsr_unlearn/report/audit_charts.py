@@ -2,16 +2,15 @@
 from collections.abc import Mapping, Sequence
 from math import log1p
 
-from basicsr_unlearn.report.audit_sections import digits_of, in_unit, metric_of, retrained_of
-from basicsr_unlearn.report.charts import AxisRow, Line, line_chart, rows_chart, signed
+from basicsr_unlearn.report.charts import NARROW, AxisRow, Line, line_chart, rows_chart, signed
 from basicsr_unlearn.report.drawing import Drawing
 from basicsr_unlearn.report.findings import ROLE_WORDS, Card, Figure, Figures, PageSection, role_class
+from basicsr_unlearn.report.measurement_sections import digits_of, in_unit, metric_of, retrained_of
 from basicsr_unlearn.report.pictures import in_order, kind
 
 WAY_WORDS = {'input': 'A prompt on the input', 'prompts': 'Its own prompts', 'last_layer': 'The last layer'}
 ATTACK_WORDS = {'threshold': 'loss below a threshold', 'logistic': 'regression on several losses',
            'lira': 'LiRA, with shadow networks'}
-NARROW, WIDE = 380, 520  # of a drawing on the first page, and folded, in its own units
 
 
 def relearning_card(audit: Mapping) -> Card | None:

@@ -2,7 +2,7 @@
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from basicsr_unlearn.report.audit_sections import columns_of, retrained_of
+from basicsr_unlearn.report.measurement_sections import columns_of, retrained_of
 from basicsr_unlearn.report.tables import ABSENT, number, percent
 
 PROTOCOL = ('train', 'test', 'pairs', 'lr', 'patch')

@@ -5,7 +5,6 @@ from basicsr_unlearn.core.yardstick import Yardstick
 from basicsr_unlearn.metrics.evaluation import Strip
 from basicsr_unlearn.report.audit_charts import membership_card, recovery_figures, relearning_card, scores_figures
 from basicsr_unlearn.report.audit_checks import blamed, checks_section
-from basicsr_unlearn.report.audit_sections import measured_section, method_sections, metric_of, unmeasured
 from basicsr_unlearn.report.findings import (
     Findings,
     LevelState,
@@ -16,6 +15,7 @@ from basicsr_unlearn.report.findings import (
     gap_words,
     loss_words,
 )
+from basicsr_unlearn.report.measurement_sections import measured_section, method_sections, metric_of, unmeasured
 from basicsr_unlearn.report.pictures import strip_figure
 from basicsr_unlearn.report.run_findings import slider_of
 from basicsr_unlearn.report.tables import how_long

@@ -7,7 +7,7 @@ from basicsr_unlearn.engine.terminal import width
 from basicsr_unlearn.options.option_text import option_text
 from basicsr_unlearn.report.audit_checks import NO_BREAK, blamed, checks_blocks
 from basicsr_unlearn.report.audit_findings import measured_sections
-from basicsr_unlearn.report.audit_sections import (
+from basicsr_unlearn.report.measurement_sections import (
     digits_of,
     in_unit,
     metric_of,

@@ -8,6 +8,7 @@ from basicsr_unlearn.report.drawing import Drawing
 
 LETTER, BOLD, LINE = 6.6, 7.2, 13.5  # widths of a letter and distance of two lines of text, in units of the drawing
 MANY = 60  # dots, beyond which they are paler and the mark has a halo
+NARROW = 380  # of a drawing beside where every network stands
 
 
 @dataclass

@@ -17,9 +17,9 @@ from basicsr_unlearn.report.leaderboard_text import (
 )
 from basicsr_unlearn.report.pages import write_page
 
-WIDTH, HEIGHT = 760, 460  # of the picture, in its own units
+FIELD_W, FIELD_H = 760, 460  # of the picture, in its own units
 LEFT, RIGHT, TOP, BOTTOM = 46, 14, 30, 46
-RADIUS, LETTER, LINE = 9, 7.3, 15  # of a dot; width and height of a letter of its label
+RADIUS, LABEL_W, LABEL_H = 9, 7.3, 15  # of a dot; width and height of a letter of its label
 LINEAR = 0.1  # dB up to which the axes are about linear, beyond logarithmic: methods differ by orders of magnitude
 TICKS = (-30, -10, -3, -1, -0.3, -0.1, 0, 0.1, 0.3, 1, 3, 10, 30)
 GOAL_GAP, GOAL_LOSS = 0.2, 0.1  # dB: what the project aims at, the shaded area
@@ -56,30 +56,30 @@ def standing_of_methods(board: Mapping) -> Drawing | None:
               for rank, row in ranked(board['rows'])]
     if not any(rank for rank, *_ in points):
         return None
-    x = _axis([gap for *_, gap, _ in points], GOAL_GAP, LEFT, WIDTH - RIGHT)
-    y = _axis([loss for *_, loss in points], GOAL_LOSS, HEIGHT - BOTTOM, TOP)
-    drawing = Drawing(WIDTH, HEIGHT, f'Forget gap against loss of {len(points)} networks')
-    left, right, floor = x(-GOAL_GAP), x(GOAL_GAP), HEIGHT - BOTTOM
+    x = _axis([gap for *_, gap, _ in points], GOAL_GAP, LEFT, FIELD_W - RIGHT)
+    y = _axis([loss for *_, loss in points], GOAL_LOSS, FIELD_H - BOTTOM, TOP)
+    drawing = Drawing(FIELD_W, FIELD_H, f'Forget gap against loss of {len(points)} networks')
+    left, right, floor = x(-GOAL_GAP), x(GOAL_GAP), FIELD_H - BOTTOM
     drawing.polygon('goal', [(left, y(GOAL_LOSS)), (right, y(GOAL_LOSS)), (right, floor), (left, floor)])
     for tick in TICKS:
         css = 'grid zero' if tick == 0 else 'grid'
-        if LEFT <= x(tick) <= WIDTH - RIGHT:
+        if LEFT <= x(tick) <= FIELD_W - RIGHT:
             drawing.line(css, (x(tick), TOP), (x(tick), floor))
             drawing.text('', (x(tick), floor + 17), signed(tick), 'middle')
         if TOP <= y(tick) <= floor:
-            drawing.line(css, (LEFT, y(tick)), (WIDTH - RIGHT, y(tick)))
+            drawing.line(css, (LEFT, y(tick)), (FIELD_W - RIGHT, y(tick)))
             drawing.text('', (LEFT - 7, y(tick) + 4), signed(tick), 'end')
-    drawing.text('name', ((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 6), 'forget gap, dB', 'middle')
+    drawing.text('name', ((LEFT + FIELD_W - RIGHT) / 2, FIELD_H - 6), 'forget gap, dB', 'middle')
     drawing.text('name', (LEFT, TOP - 11), 'mean loss on the other tasks, dB')
     dots = [(x(gap), y(loss)) for *_, gap, loss in points]
     names = [row['name'] for _, row, *_ in points]
     for (cx, cy), name, place in zip(dots, names, label_places(dots, names)):
         if place:
             left, top = place
-            end = min(max(cx, left), left + LETTER * len(name)), min(max(cy, top), top + LINE)
+            end = min(max(cx, left), left + LABEL_W * len(name)), min(max(cy, top), top + LABEL_H)
             if (end[0] - cx)**2 + (end[1] - cy)**2 > (2 * RADIUS)**2:
                 drawing.line('leader', (cx, cy), end)
-            drawing.text('label', (left, top + LINE - 4), name)
+            drawing.text('label', (left, top + LABEL_H - 4), name)
     for (cx, cy), (rank, row, gap, loss) in reversed(list(zip(dots, points))):  # the best on top
         drawing.circle(f'disc {row["kind"]}', (cx, cy), RADIUS,
                        f'{row["name"]}: forget gap {gap:+.2f} dB, mean loss {loss:+.2f} dB')
@@ -104,15 +104,15 @@ def label_places(dots: Sequence[tuple[float, float]], names: Sequence[str]) -> l
     taken = [(cx - RADIUS, cy - RADIUS, cx + RADIUS, cy + RADIUS) for cx, cy in dots]
     places: list[tuple[float, float] | None] = []
     for (cx, cy), name in zip(dots, names):
-        width = LETTER * len(name)
+        width = LABEL_W * len(name)
         fan = [(cx + RADIUS + 4 + 12 * far if right else cx - RADIUS - 4 - 12 * far - width,
-                cy - LINE / 2 + sign * LINE * far)
+                cy - LABEL_H / 2 + sign * LABEL_H * far)
                for far in range(7) for right in (True, False) for sign in ((0,) if far == 0 else (-1, 1, 0))]
         free = [(left, top) for left, top in fan
-                if LEFT < left and left + width < WIDTH - RIGHT and TOP < top and top + LINE < HEIGHT - BOTTOM
-                and not any(left < box[2] and box[0] < left + width and top < box[3] and box[1] < top + LINE
+                if LEFT < left and left + width < FIELD_W - RIGHT and TOP < top and top + LABEL_H < FIELD_H - BOTTOM
+                and not any(left < box[2] and box[0] < left + width and top < box[3] and box[1] < top + LABEL_H
                             for box in taken)]
         places.append(free[0] if free else None)
         if free:
-            taken.append((free[0][0], free[0][1], free[0][0] + width, free[0][1] + LINE))
+            taken.append((free[0][0], free[0][1], free[0][0] + width, free[0][1] + LABEL_H))
     return places

@@ -7,7 +7,7 @@ from basicsr_unlearn.core.judgement import RETAIN_TOLERANCE, forget_gap, has_ski
 from basicsr_unlearn.core.yardstick import FORGET_TOLERANCE, Yardstick
 from basicsr_unlearn.metrics.evaluation import Strip
 from basicsr_unlearn.proof.run_record import yardstick_of_record
-from basicsr_unlearn.report.charts import Line, line_chart
+from basicsr_unlearn.report.charts import NARROW, Line, line_chart
 from basicsr_unlearn.report.findings import (
     ROLE_WORDS,
     Card,
@@ -27,7 +27,6 @@ from basicsr_unlearn.report.findings import (
 from basicsr_unlearn.report.pictures import picture, strip_figure
 from basicsr_unlearn.report.tables import Table, how_long, score_tables
 
-NARROW = 380  # of a drawing in a card, in its own units
 UNTOLD = ('What sleeps in the weights, and whether training images can be told, a run does not measure. An audit '
           'attacks the network:')
 TOO_FEW = 'The demo has too few photographs to tell. An audit attacks the network:'

@@ -14,15 +14,15 @@ from basicsr_unlearn.report.drawing import Point, Shape
 from basicsr_unlearn.report.findings import MOST_STRIPS, ROLE_WORDS, Card, Findings, Pictures, Place, Standing
 from basicsr_unlearn.report.pictures import Picture
 
-PAPER, INK, MUTED, RULE = '#fcfcfb', '#17191c', '#5f666e', '#d9dcdf'
-FORGET, RETAIN, RETRAINED, PASSED, FAILED = '#b3471d', '#1f6f69', '#3b5bbd', '#2c6a45', '#9a2f48'
-COLOURS = {'original': INK, 'identity': MUTED, 'retrained': RETRAINED, 'unlearned': FORGET, 'ring': RETRAINED,
-           'grid': RULE, 'zero': MUTED, 'head': INK, 'beside': MUTED}
+PAGE, BLACK, MUTED, RULE = '#fcfcfb', '#17191c', '#5f666e', '#d9dcdf'
+FORGET, RETAIN, RETRAINED, GREEN, RED = '#b3471d', '#1f6f69', '#3b5bbd', '#2c6a45', '#9a2f48'
+COLOURS = {'original': BLACK, 'identity': MUTED, 'retrained': RETRAINED, 'unlearned': FORGET, 'ring': RETRAINED,
+           'grid': RULE, 'zero': MUTED, 'head': BLACK, 'beside': MUTED}
 ROLE_COLOURS = {'forget': FORGET, 'retain': RETAIN}
-STATE_COLOURS = {'passed': PASSED, 'failed': FAILED}
+STATE_COLOURS = {'passed': GREEN, 'failed': RED}
 DASHES = {'identity': (1.5, 3.5), 'retrained': (6, 4)}
-WIDE, MARGIN, STUB, APART = 1000, 28, 96, 10  # units: of the picture, around it, of the names, between photographs
-PIXELS, FINER = 1.2, 2  # pixels a unit, and how much finer everything is drawn before it is made smaller
+ACROSS, MARGIN, STUB, APART = 1000, 28, 96, 10  # units: of the picture, around it, of the names, between photographs
+DENSITY, FINER = 1.2, 2  # pixels a unit, and how much finer everything is drawn before it is made smaller
 PHOTO = (2, 1)  # width to height of a photograph
 SUFFIXES = {'.png': {'optimize': True}, '.jpg': {'quality': 88, 'subsampling': 0}, '.webp': {'quality': 88}}
 
@@ -64,7 +64,7 @@ def check_still(path: str | Path) -> Path:
 
 def _few_colours(image: Image.Image) -> Image.Image:
     """With a palette, in which the colours of the charts stay what they are beside those of the photographs."""
-    ours = [int(colour[i:i + 2], 16) for colour in {PAPER, INK, *COLOURS.values(), *ROLE_COLOURS.values(),
+    ours = [int(colour[i:i + 2], 16) for colour in {PAGE, BLACK, *COLOURS.values(), *ROLE_COLOURS.values(),
                                                    *STATE_COLOURS.values()} for i in (1, 3, 5)]
     palette = Image.new('P', (1, 1))
     palette.putpalette(image.quantize(256 - len(ours) // 3).getpalette()[:768 - len(ours)] + ours)
@@ -75,20 +75,20 @@ class Canvas:
     """Paper to draw on, in units."""
 
     def __init__(self, tall: float):
-        self.scale = PIXELS * FINER
-        self.image = Image.new('RGB', (round(WIDE * self.scale), max(1, round(tall * self.scale))), PAPER)
+        self.scale = DENSITY * FINER
+        self.image = Image.new('RGB', (round(ACROSS * self.scale), max(1, round(tall * self.scale))), PAGE)
         self.draw = ImageDraw.Draw(self.image)
 
     def at(self, *points: Point) -> list[tuple[float, float]]:
         return [(x * self.scale, y * self.scale) for x, y in points]
 
-    def text(self, at: Point, string: str, size: float = 13, colour: str = INK, bold: bool = False,
+    def text(self, at: Point, string: str, size: float = 13, colour: str = BLACK, bold: bool = False,
              anchor: str = 'ls') -> None:
         """Letters on a base line; `anchor` as Pillow has it."""
         self.draw.text(self.at(at)[0], string, colour, self._font(size), anchor,
                        stroke_width=size * self.scale * 0.022 if bold else 0, stroke_fill=colour)
 
-    def wrapped(self, at: Point, string: str, width: float, size: float = 13, colour: str = INK, bold: bool = False
+    def wrapped(self, at: Point, string: str, width: float, size: float = 13, colour: str = BLACK, bold: bool = False
                 ) -> float:
         """Lines of at most this width from the top at `at`; where the next one would begin."""
         lines = ['']
@@ -129,7 +129,7 @@ class Canvas:
 
 def _draw(canvas: Canvas, found: Findings) -> float:
     """Everything, from top to bottom; where it ends."""
-    y, inner = MARGIN, WIDE - 2 * MARGIN
+    y, inner = MARGIN, ACROSS - 2 * MARGIN
     if found.state:
         word = found.state.capitalize()
         canvas.text((MARGIN, y + 10), word, 13, STATE_COLOURS[found.state], True)
@@ -156,7 +156,7 @@ def _draw(canvas: Canvas, found: Findings) -> float:
 
 def _levels(canvas: Canvas, found: Findings, top: float) -> float:
     gap, ends = 24, []
-    width = (WIDE - 2 * MARGIN + gap) / len(found.levels) - gap
+    width = (ACROSS - 2 * MARGIN + gap) / len(found.levels) - gap
     for number, level in enumerate(found.levels):
         left = MARGIN + number * (width + gap)
         canvas.line([(left, top), (left + width, top)], RULE, 2.5)
@@ -176,7 +176,7 @@ def _standing(canvas: Canvas, standing: Standing, top: float, width: float) -> f
         long = 36 + canvas.width(meaning, 11.5)
         if x + long > MARGIN + width and x > MARGIN + 6:
             x, y = MARGIN + 6, y + 20
-        _mark(canvas, column, (x + 4, y), INK, 0.7)
+        _mark(canvas, column, (x + 4, y), BLACK, 0.7)
         canvas.text((x + 18, y + 4), meaning, 11.5, MUTED)
         x += long
     y += 20
@@ -219,7 +219,7 @@ def _mark(canvas: Canvas, column: str, at: Point, colour: str, size: float = 1.0
     if column == 'identity':
         canvas.line(upright, MUTED, 2, (2, 3))
     elif column == 'original':
-        canvas.line(upright, INK, 3)
+        canvas.line(upright, BLACK, 3)
     elif column == 'retrained':
         canvas.circle(at, 11 * size, None, RETRAINED, 2)
     else:
@@ -247,7 +247,7 @@ def _shape(canvas: Canvas, shape: Shape, left: float, top: float, scale: float) 
         canvas.draw.polygon(canvas.at(*points), _pale(colour, 0.14))
     elif shape.kind == 'circle':
         hollow = 'ring' in kinds
-        canvas.circle(points[0], shape.size * scale, PAPER if hollow else colour, colour if hollow else None)
+        canvas.circle(points[0], shape.size * scale, PAGE if hollow else colour, colour if hollow else None)
     else:
         dash = None if 'span' in kinds else next((DASHES[kind] for kind in kinds if kind in DASHES), None)
         canvas.line(points, colour, 1 if 'grid' in kinds else 2, dash)
@@ -257,10 +257,10 @@ def _strip(canvas: Canvas, pictures: Pictures, top: float) -> float:
     strip, colour = pictures.strips[0], ROLE_COLOURS[pictures.css]
     canvas.text((MARGIN, top + 34), pictures.name[:14], 14, bold=True)
     canvas.text((MARGIN, top + 50), ROLE_WORDS[pictures.role].partition(',')[0], 11.5, colour)
-    width = (WIDE - 2 * MARGIN - STUB + APART) / len(strip.cells) - APART
+    width = (ACROSS - 2 * MARGIN - STUB + APART) / len(strip.cells) - APART
     for number, cell in enumerate(strip.cells):
         left = MARGIN + STUB + number * (width + APART)
-        canvas.text((left, top + 12), cell.label, 11.5, colour if cell.column == 'unlearned' else INK, True)
+        canvas.text((left, top + 12), cell.label, 11.5, colour if cell.column == 'unlearned' else BLACK, True)
         canvas.text((left + width, top + 12), cell.score, 11.5, MUTED, anchor='rs')
         canvas.photo(cell.whole, left, top + 18, width)
     return top + 18 + width * PHOTO[1] / PHOTO[0] + 6
@@ -268,7 +268,7 @@ def _strip(canvas: Canvas, pictures: Pictures, top: float) -> float:
 
 def _pale(colour: str, share: float) -> tuple[int, ...]:
     """The colour, so much of it, on paper."""
-    parts = [[int(string[i:i + 2], 16) for i in (1, 3, 5)] for string in (colour, PAPER)]
+    parts = [[int(string[i:i + 2], 16) for i in (1, 3, 5)] for string in (colour, PAGE)]
     return tuple(round(share * ink + (1 - share) * paper) for ink, paper in zip(*parts))
 
 

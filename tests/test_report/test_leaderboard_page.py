@@ -7,8 +7,8 @@ from html_page import Page
 from basicsr_unlearn.proof.benchmark.leaderboard import target_board
 from basicsr_unlearn.report.leaderboard_page import (
     GOAL_LOSS,
-    LETTER,
-    LINE,
+    LABEL_H,
+    LABEL_W,
     RADIUS,
     label_places,
     standing_of_methods,
@@ -63,7 +63,7 @@ def test_labels_cover_neither_dots_nor_each_other():
     dots = [(300 + 7 * (i % 4), 200 + 5 * (i // 4)) for i in range(12)] + [(740, 30)]
     names = [f'method_{i}' for i in range(12)] + ['at_the_edge']
     places = label_places(dots, names)
-    boxes = [(left, top, left + LETTER * len(name), top + LINE) for place, name in zip(places, names) if place
+    boxes = [(left, top, left + LABEL_W * len(name), top + LABEL_H) for place, name in zip(places, names) if place
              for left, top in [place]]
     assert len(boxes) >= 10
     boxes += [(x - RADIUS, y - RADIUS, x + RADIUS, y + RADIUS) for x, y in dots]

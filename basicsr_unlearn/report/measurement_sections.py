@@ -11,7 +11,7 @@ YES_NO = {True: 'yes', False: 'no', None: ABSENT}
 
 def measured_section(name: str, result: Mapping, audit: Mapping) -> PageSection | None:
     """What a measurement found; None for one that is not known here."""
-    return PageSection(heading(name), SECTIONS[name](result, audit), name) if name in SECTIONS else None
+    return PageSection(heading(name), BY_MEASUREMENT[name](result, audit), name) if name in BY_MEASUREMENT else None
 
 
 def heading(name: str) -> str:
@@ -235,7 +235,7 @@ def _with_role(name: str, audit: Mapping) -> str:
     return f'{name} ({audit["datasets"][name]["role"]})'
 
 
-SECTIONS: dict[str, Callable[[Mapping, Mapping], list[Block]]] = {
+BY_MEASUREMENT: dict[str, Callable[[Mapping, Mapping], list[Block]]] = {
     'scores': _scores, 'forgetting': _forgetting, 'keeping': _keeping, 'membership': _membership,
     'relearning': _relearning, 'recovery': _recovery, 'representation': _representation, 'robustness': _robustness,
     'weights': _weights, 'cost': _cost,
