@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from basicsr_unlearn.cli.data_plan import find_data, find_kept, shortest_side
+from basicsr_unlearn.cli.data_plan import Found, find_data, find_kept, shortest_side
 from basicsr_unlearn.cli.network_plan import find_network, settle
 from basicsr_unlearn.cli.run_flags import forget_source, imported_plugin, parser_of
 from basicsr_unlearn.data.pairing_detection import image_size
 from basicsr_unlearn.engine.entry import guarded
 from basicsr_unlearn.engine.terminal import wrapped
-from basicsr_unlearn.engine.trial import MARGINS
+from basicsr_unlearn.engine.trial import MARGINS, Trial
 from basicsr_unlearn.errors import DataError, OptionError
 from basicsr_unlearn.files import write_text
 from basicsr_unlearn.methods.presets import read_method
@@ -85,9 +85,7 @@ def plan_of(args: argparse.Namespace, method: dict, runs: bool) -> Plan:
     trial, open_settings = find_network(args, note)
     forget, words = find_data(forget_source(args.forget), trial.scale, args.pair_list, [])
     note('Forget', words)
-    if trial.multiple > 1:
-        shortest = min(shortest_side([forget], trial.scale), LARGEST_CROP)
-        trial.crop = _fitted(shortest, trial.multiple) * trial.scale
+    trial.crop = _crop(forget, trial)
     settle(trial, open_settings, forget.source.val, note)
     score = trial.score(forget.source.val)
     shown = trial.yardstick.shown
@@ -98,6 +96,7 @@ def plan_of(args: argparse.Namespace, method: dict, runs: bool) -> Plan:
                           '--forget, --checkpoint, --network or --param_key; what a network trained for perception '
                           'does may show by --metric ssim.')
     kept, own_data, as_before = find_kept(args.keep, forget, trial, note)
+    crops = {found.source.name: _crop(found, trial) for found in own_data}
     patch = _patch(args.patch, min(shortest_side([forget, *own_data], trial.scale), DEFAULT_SIDE), trial.multiple)
     steps = args.steps or (RESET_STEPS if 'Reset' in str(method.get('edit_opt')) else DEFAULT_STEPS)
     judged = {} if args.metric == 'psnr' else {'skill_opt': {'metric': args.metric, 'margin': MARGINS[args.metric]}}
@@ -110,10 +109,18 @@ def plan_of(args: argparse.Namespace, method: dict, runs: bool) -> Plan:
     return Plan(
         name=re.sub(r'\W+', '_', f'unlearn_{forget.source.name}_{Path(args.checkpoint).stem}').strip('_'),
         checkpoint=args.checkpoint, param_key=args.param_key, network=trial.network, scale=trial.scale,
-        forget=_cropped(forget.source, trial.crop), keep=[_cropped(source, trial.crop) for source in kept],
+        forget=_cropped(forget.source, trial.crop),
+        keep=[_cropped(source, crops.get(source.name, trial.crop)) for source in kept],
         method=args.method, steps=steps, batch=args.batch, patch=patch * trial.scale, plugin=plugin,
         cache=len(images) * height * width * 3 < CACHED,
         own=judged | ({'retain_opt': {'target': 'gt'}} if follows and not as_before else {}))
+
+
+def _crop(found: Found, trial: Trial) -> int | None:
+    """Side of the clean images' central part that the network takes; None where it takes any size."""
+    if trial.multiple == 1:
+        return None
+    return _fitted(min(shortest_side([found], trial.scale), LARGEST_CROP), trial.multiple) * trial.scale
 
 
 def _fitted(side: int, multiple: int) -> int:
