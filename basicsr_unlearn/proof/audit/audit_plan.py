@@ -18,7 +18,7 @@ from basicsr_unlearn.options.sentences import short
 
 AUDITS = Path('results/audit')
 ROLES = ('forget', 'unseen', 'retain')
-LEVELS = ('outputs', 'members', 'weights')  # by what they assure
+ASSURED = ('outputs', 'members', 'weights')  # by what they assure
 FORMER_LEVELS = {'published': 'outputs', 'calibrated': 'members', 'deep': 'weights'}
 SLOW = ('relearning', 'recovery', 'representation', 'robustness')  # what --quick leaves out
 

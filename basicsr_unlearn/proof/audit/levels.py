@@ -12,7 +12,7 @@ from basicsr_unlearn.core.judgement import (
     judge_forgetting,
 )
 from basicsr_unlearn.core.yardstick import Yardstick
-from basicsr_unlearn.proof.audit.audit_plan import LEVELS
+from basicsr_unlearn.proof.audit.audit_plan import ASSURED
 from basicsr_unlearn.proof.audit.caveats import warnings
 from basicsr_unlearn.proof.audit.level_checks import CHECKS, FAILED, NOT_MEASURED, PASSED, result_of
 from basicsr_unlearn.proof.verdict import NOT_SHOWN, outcome_of
@@ -30,7 +30,7 @@ def audit_verdict(audit: Mapping, yardstick: Yardstick) -> dict:
     """
     options = audit['options']['verdict']
     levels = {}
-    for level in LEVELS:
+    for level in ASSURED:
         checks = [check for name, limit in options['levels'][level].items()
                   for check in CHECKS[name](audit, limit, yardstick)]
         states = {check['state'] for check in checks}
@@ -49,14 +49,14 @@ def audit_verdict(audit: Mapping, yardstick: Yardstick) -> dict:
 def _outcome(audit: Mapping, levels: Mapping[str, Mapping], yardstick: Yardstick) -> str:
     """The highest level that was passed, unless more is gone than was asked for; without any, what the sets come to."""
     sets, keeping = (result_of(audit, name) or {} for name in ('forgetting', 'keeping'))
-    options, first = audit['options']['verdict'], LEVELS[0]
+    options, first = audit['options']['verdict'], ASSURED[0]
     below, tolerance = options['over_forgotten']['below'], options['levels'][first].get('forget_gap')
     forgetting = {name: judge_forgetting(name, entry['scores'], yardstick, tolerance, below)
                   for name, entry in sets.items()}
     lost = {check['subject']: DAMAGED if check['state'] == FAILED else KEPT
             for check in levels[first]['checks'] if check['name'] == 'retain loss'}
     outcome = outcome_of(forgetting, lost, any(entry['collapsed'] for entry in keeping.values()))
-    passed = [level for level in LEVELS if levels[level]['state'] == PASSED]
+    passed = [level for level in ASSURED if levels[level]['state'] == PASSED]
     if outcome in (OVER_FORGOTTEN, CANNOT_JUDGE, NOT_SHOWN) or not passed:
         return NOT_SHOWN if outcome == FORGOTTEN else outcome
     return passed[-1]
