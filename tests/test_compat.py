@@ -7,12 +7,12 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from basicsr_unlearn.core.processes import wrap_ddp
 from basicsr_unlearn.engine.compat import (
     forget_logger,
     gloo_init_dist,
     prepare_pipeline,
     rebound,
-    wrap_ddp,
 )
 from basicsr_unlearn.engine.resume import ResumableSampler, load_resume_state
 from basicsr_unlearn.errors import CheckpointError, OptionError
