@@ -4,6 +4,7 @@ from pathlib import Path
 import yaml
 from mkdocs.structure.files import File, Files
 
+from basicsr_unlearn.cli.methods import recommended
 from basicsr_unlearn.options.reference import reference
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -32,13 +33,14 @@ def methods_page() -> str:
     """Every preset of methods/: a table of all, then each with its source and its parts."""
     presets = {path.stem: path for path in sorted(METHODS.glob('*.yml'))}
     read = {name: yaml.safe_load(path.read_text(encoding='utf-8')) for name, path in presets.items()}
-    lines = [(ROOT / 'docs' / 'methods_intro.md').read_text(encoding='utf-8'), '',
+    intro = (ROOT / 'docs' / 'methods_intro.md').read_text(encoding='utf-8')
+    lines = [intro, '', '## What to take', '', '```', recommended().partition('\n\n')[2], '```', '', '## All methods', '',
              '| method | what it does | needs | cost of a step |', '| --- | --- | --- | --- |']
     lines += [f'| [`{name}`](#{name}) | {cell(method["about"])} | {cell(method["needs"])} | {cell(method["cost"])} |'
               for name, method in read.items()]
     for name, method in read.items():
         parts = presets[name].read_text(encoding='utf-8').partition('\ntrain:\n')[2]
-        lines += ['', f'## `{name}` {{: #{name} }}', '', sentence(method['about']), '',
+        lines += ['', f'### `{name}` {{: #{name} }}', '', sentence(method['about']), '',
                   f'*Source:* {sentence(method["source"])} *Needs:* {method["needs"]}. *Cost:* {method["cost"]}.', '',
                   '```yaml', 'train:', parts.rstrip(), '```']
     return '\n'.join(lines) + '\n'
