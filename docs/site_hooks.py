@@ -34,7 +34,8 @@ def methods_page() -> str:
     presets = {path.stem: path for path in sorted(METHODS.glob('*.yml'))}
     read = {name: yaml.safe_load(path.read_text(encoding='utf-8')) for name, path in presets.items()}
     intro = (ROOT / 'docs' / 'methods_intro.md').read_text(encoding='utf-8')
-    lines = [intro, '', '## What to take', '', '```', recommended().partition('\n\n')[2], '```', '', '## All methods', '',
+    take = recommended().partition('\n\n')[2]  # without its heading
+    lines = [intro, '', '## What to take', '', '```', take, '```', '', '## All methods', '',
              '| method | what it does | needs | cost of a step |', '| --- | --- | --- | --- |']
     lines += [f'| [`{name}`](#{name}) | {cell(method["about"])} | {cell(method["needs"])} | {cell(method["cost"])} |'
               for name, method in read.items()]
