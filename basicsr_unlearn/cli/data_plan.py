@@ -165,10 +165,11 @@ def _measured(forget: Found, trial: Trial, note: Note) -> tuple[list[DataSource]
             scores[kind] = trial.score(made_of_clean(kind, forget, trial.scale).val)
     restored = [kind for kind, score in scores.items() if score.skill]
     if restored and forget.kind is None:
-        choices = [','.join(restored), *(','.join(other for other in restored if other != kind) for kind in restored)]
+        choices = {','.join(other for other in restored if other != kind) or 'clean': f'if it shows {kind}'
+                   for kind in restored} | {','.join(restored): 'if it shows something else'}
         note('Restores', gains({kind: scores[kind] for kind in restored}))
         answer = ask('The names do not say what the forget set shows. Which of these is the network to keep',
-                     [choice for choice in choices if choice], '--keep')
+                     choices, '--keep')
         return _given(keep_sources([[answer]]), forget, trial.scale, note)
     others = {kind: score for kind, score in scores.items() if kind not in restored}
     if restored:
