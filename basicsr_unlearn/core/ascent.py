@@ -32,7 +32,10 @@ NEEDS_BETA = ('npo', 'simnpo')
 
 
 def check_criterion(criterion: Criterion) -> None:
-    """Raise ValueError unless `criterion` is callable or one of 'l1', 'l2', 'mse', 'charbonnier'."""
+    """Raise ValueError unless `criterion` is callable or one of 'l1', 'l2', 'mse', 'charbonnier'.
+
+    >>> check_criterion('charbonnier')
+    """
     if not callable(criterion):
         check_choice('criterion', criterion, CRITERIA)
 
@@ -40,6 +43,8 @@ def check_criterion(criterion: Criterion) -> None:
 def check_bound(bound: str | None, margin: float | None = None, beta: float | None = None, focus: float | None = None
                 ) -> None:
     """Raise ValueError unless `bound` is known, and `margin`, `beta` and `focus` are given only where it can use them.
+
+    >>> check_bound('margin', margin=0.1)
     """
     bound = bound or 'none'
     check_choice('bound', bound, BOUNDS)
@@ -73,6 +78,9 @@ def sample_loss(pred: Tensor, target: Tensor, criterion: Criterion = 'l1') -> Te
 
     Raises:
         ValueError: shapes differ, the criterion is unknown, or a callable reduced over the batch.
+
+    >>> sample_loss(torch.zeros(2, 3, 8, 8), torch.full((2, 3, 8, 8), 0.5), 'l2')
+    tensor([0.2500, 0.2500])
     """
     if pred.shape != target.shape:
         raise ValueError(f'The output has shape {tuple(pred.shape)} but its target has {tuple(target.shape)}.')
@@ -124,6 +132,9 @@ def bounded_ascent(loss: Tensor, bound: str | None = 'none', reference: Tensor |
     Source: -l, gradient ascent (L2UL, arXiv 2301.11578; arXiv 2409.00685, abstract). npo, simnpo: the losses of the
     same names in open-unlearning (arXiv 2404.05868, 2410.07163), with the restoration loss for the negative
     log-likelihood. adaptive: SFR-on (NeurIPS 2024), `AdaptiveLoss` of its code. identity, margin: our choice.
+
+    >>> bounded_ascent(torch.tensor([0.1, 0.4]), 'margin', margin=0.3)
+    tensor([0.2000, 0.0000])
     """
     check_bound(bound, margin, beta, focus)
     bound = bound or 'none'
@@ -148,6 +159,10 @@ def bounded_ascent(loss: Tensor, bound: str | None = 'none', reference: Tensor |
 
 
 def reduce_samples(values: Tensor, reduction: str) -> Tensor:
-    """Reduce (b,) values as BasicSR's losses do: 'mean', 'sum' or 'none'."""
+    """Reduce (b,) values as BasicSR's losses do: 'mean', 'sum' or 'none'.
+
+    >>> reduce_samples(torch.tensor([1.0, 3.0]), 'mean')
+    tensor(2.)
+    """
     check_choice('reduction', reduction, get_args(Reduction))
     return values if reduction == 'none' else getattr(torch, reduction)(values)

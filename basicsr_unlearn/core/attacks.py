@@ -80,6 +80,11 @@ def pgd(objective: Callable[[Tensor], Tensor], x: Tensor, eps: float, step_size:
         ValueError: an argument is out of range, or the objective's value is not of shape (b,).
 
     Source: Madry et al., arXiv 1706.06083, section 2.1; FGSM: Goodfellow et al., arXiv 1412.6572.
+
+    >>> x = torch.full((1, 3, 8, 8), 0.5)
+    >>> moved = pgd(lambda x: x.flatten(1).sum(1), x, eps=0.1, step_size=0.1, steps=1, random_start=False)
+    >>> round(float(moved.mean()), 4)
+    0.6
     """
     check_choice('norm', norm, NORMS)
     check_number('eps', eps)
@@ -199,6 +204,9 @@ def attack_settings(attack: Mapping[str, Any] | None = None) -> dict[str, Any]:
 
     Raises:
         ValueError: unknown key or choice (names the nearest valid one), text for a number, value out of range.
+
+    >>> attack_settings({'type': 'one_step', 'eps': 0.01})['step_size']
+    0.01
     """
     is_mapping = attack is None or isinstance(attack, Mapping)
     if not is_mapping:

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from basicsr_unlearn.core.checks import check_choice
 from basicsr_unlearn.core.dual import DualWeight
 from basicsr_unlearn.core.objective import Objective, Paired
 from basicsr_unlearn.core.parts import ANCHORS, EDITS, LOSSES, MASKS
@@ -46,13 +47,14 @@ def build_parts(table: Mapping[str, type], opt: Options | list | None, where: st
 
 
 def core_loss(block: dict) -> nn.Module:
-    """A loss of the table LOSSES.
+    """A loss of the table LOSSES. Raises ValueError or TypeError for what it does not take.
 
     >>> core_loss({'type': 'L1Loss', 'loss_weight': 2.0}).loss_weight
     2.0
     """
-    loss, = build_parts(LOSSES, block, 'type')
-    return loss
+    options = dict(block)
+    check_choice('type', kind := options.pop('type', None), LOSSES)
+    return LOSSES[kind](**options)
 
 
 def build_objective(train: Options, seed: int = 0, make_loss: MakeLoss = core_loss, where: str = '') -> Objective:

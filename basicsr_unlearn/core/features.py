@@ -20,6 +20,9 @@ def named_stages(net: nn.Module, patterns: Sequence[str] | None = None) -> dict[
 
     Raises:
         ValueError: a pattern fits no module; names some that exist.
+
+    >>> list(named_stages(nn.Sequential(nn.Conv2d(3, 8, 1), nn.ReLU()), '*'))
+    ['0', '1']
     """
     # lists of modules are never called themselves
     modules = {name: module for name, module in net.named_modules()
@@ -48,6 +51,12 @@ def captured(net: nn.Module, patterns: Sequence[str] | None = None) -> Iterator[
 
     Raises:
         ValueError: a pattern fits no module, or a module has another output than one tensor, or was not called.
+
+    >>> net = nn.Sequential(nn.Conv2d(3, 8, 1), nn.ReLU())
+    >>> with captured(net, '0') as features:
+    ...     output = net(torch.rand(1, 3, 4, 4))
+    >>> features['0'].shape
+    torch.Size([1, 8, 4, 4])
     """
     features: dict[str, Tensor] = {}
 

@@ -17,6 +17,9 @@ M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of mallopt in glibc's malloc.h
 def peak_memory() -> float:
     """The most memory held so far, in MB: on the GPU where one was used, else by this process; 0 where the system does
     not tell.
+
+    >>> peak_memory() >= 0
+    True
     """
     if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
         return torch.cuda.max_memory_allocated() / 2**20
@@ -34,7 +37,11 @@ def peak_memory() -> float:
 
 @contextmanager
 def enough_memory(what: str, cure: str) -> Iterator[None]:
-    """Raise TrainingError, with `what` took too much and the cure, where memory runs out, on the CPU or a GPU."""
+    """Raise TrainingError, with `what` took too much and the cure, where memory runs out, on the CPU or a GPU.
+
+    >>> with enough_memory('This image', 'set val.tile'):
+    ...     image = torch.zeros(1, 3, 8, 8)
+    """
     try:
         yield
     except (MemoryError, RuntimeError) as error:
@@ -44,7 +51,11 @@ def enough_memory(what: str, cure: str) -> Iterator[None]:
 
 
 def installed_memory() -> float:
-    """The memory of this machine in bytes; infinity where the system does not tell."""
+    """The memory of this machine in bytes; infinity where the system does not tell.
+
+    >>> installed_memory() > 2**20
+    True
+    """
     try:
         return float(os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE'))
     except (AttributeError, ValueError, OSError):  # not on Windows
@@ -56,6 +67,8 @@ def keep_freed_memory() -> None:
 
     It would give large blocks back at once and fetch them anew page by page, for a sixth of the time that a training
     step takes on the CPU. The peak is the same.
+
+    >>> keep_freed_memory()
     """
     if platform.libc_ver()[0] == 'glibc':
         libc = ctypes.CDLL(None)

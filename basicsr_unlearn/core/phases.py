@@ -4,7 +4,10 @@ from typing import Any
 
 
 def check_phases(phases: Sequence[Mapping[str, Any]], terms: Sequence[str]) -> None:
-    """Raise ValueError unless each phase has known terms and a length, which only the last may leave open (~)."""
+    """Raise ValueError unless each phase has known terms and a length, which only the last may leave open (~).
+
+    >>> check_phases([{'terms': ['forget'], 'iters': 10}, {'terms': ['retain']}], ['forget', 'retain'])
+    """
     for index, phase in enumerate(phases):
         unknown = [term for term in phase['terms'] if term not in terms]
         if unknown:
@@ -22,6 +25,10 @@ def phase_terms(phases: Sequence[Mapping[str, Any]], iteration: int) -> list[str
     Args:
         phases: mappings with `terms`, a list of names, and `iters`, how long it lasts; None lasts for good.
         iteration: from 1.
+
+    >>> phases = [{'terms': ['forget'], 'iters': 1}, {'terms': ['retain'], 'iters': 2}]
+    >>> [phase_terms(phases, iteration)[0] for iteration in (1, 2, 3, 4)]
+    ['forget', 'retain', 'retain', 'forget']
     """
     lengths = [phase.get('iters') for phase in phases]
     position = iteration - 1

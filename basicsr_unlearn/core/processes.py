@@ -6,12 +6,6 @@ from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 
-def wrap_ddp(net: nn.Module, device: torch.device, find_unused_parameters: bool = False) -> DistributedDataParallel:
-    """`net`, which is on `device`, wrapped for several processes; BasicSR names a GPU even where there is none."""
-    device_ids = [torch.cuda.current_device()] if torch.device(device).type == 'cuda' else None
-    return DistributedDataParallel(net, device_ids=device_ids, find_unused_parameters=find_unused_parameters)
-
-
 def is_shared(net: nn.Module) -> bool:
     """Whether several processes train the network together.
 

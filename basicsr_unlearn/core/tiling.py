@@ -13,7 +13,10 @@ Span = tuple[int, int]  # start, stop
 
 
 def check_tile(tile: int, overlap: int) -> None:
-    """Raise ValueError unless both are multiples of GRID, 2 GRID <= tile and 0 <= overlap < tile."""
+    """Raise ValueError unless both are multiples of GRID, 2 GRID <= tile and 0 <= overlap < tile.
+
+    >>> check_tile(128, overlap=32)
+    """
     if tile < 2 * GRID or tile % GRID:
         raise ValueError(f'tile is {tile}, not a multiple of {GRID} from {2 * GRID}')
     if overlap < 0 or overlap % GRID:
@@ -49,6 +52,10 @@ def restore_in_tiles(net: Callable[[Tensor], Tensor], lq: Tensor, tile: int, ove
 
     Raises:
         ValueError: `tile` or `overlap` is out of range.
+
+    >>> lq = torch.rand(1, 3, 100, 70)
+    >>> torch.allclose(restore_in_tiles(nn.Identity(), lq, tile=64, overlap=32), lq)
+    True
     """
     check_tile(tile, overlap)
     rows, columns = tile_spans(lq.shape[2], tile, overlap), tile_spans(lq.shape[3], tile, overlap)
@@ -68,6 +75,9 @@ def tile_spans(size: int, tile: int, overlap: int) -> list[Span]:
     """Where the tiles of one axis lie: (start, stop) in pixels, covering 0 to `size`, each start a multiple of GRID.
 
     As many as are needed: 1 if size <= tile, otherwise 1 + ceil((size - tile) / (tile - overlap)).
+
+    >>> tile_spans(100, tile=64, overlap=32)
+    [(0, 64), (32, 96), (48, 100)]
     """
     if size <= tile:
         return [(0, size)]

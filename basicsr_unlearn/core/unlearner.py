@@ -69,12 +69,12 @@ class Unlearner:
         error: error(net, batch) -> scalar, what the network was trained to make small, for parts that look at batches.
         fresh: makes an untrained network of the same architecture, for methods that reset weights or train a proxy.
         total_iter: the length of the run, if it is known: `done` is true at its end, and some anchors fade until then.
-        grad_clip: largest norm of the gradient; None is the method's, or none.
         amp: 'bf16' for steps in bfloat16.
         conflict_freq: the cosine between the gradient of forgetting and of the rest is measured every so many steps.
         seed: see above.
         tell: called with a sentence that a person should read.
-        options: blocks of the method.
+        options: blocks of the method, or in place of one: `forget_opt`, `retain_opt`, `adversarial_opt`, `anchor_opt`,
+            `mask_opt`, `edit_opt`, `proxy_opt`, `phases`, `dual_opt`, `conflict_opt`, `stop_opt`, `optim_g` ...
 
     Raises:
         OptionError: an option cannot be, or something that the method needs is not there.
@@ -91,9 +91,8 @@ class Unlearner:
                  stop_rule: StopRule | None = None, optimizer: Optimizer | Mapping[str, Optimizer] | None = None,
                  teacher: nn.Module | None = None, run: Runner = restore, score: Callable | None = None,
                  error: ErrorOf = restoration_error, fresh: Callable[[], nn.Module] | None = None,
-                 total_iter: int | None = None, grad_clip: float | None = None, amp: str | None = None,
-                 conflict_freq: int = 0, seed: int = 0, tell: Callable[[str], None] = warnings.warn,
-                 **options: Any) -> None:
+                 total_iter: int | None = None, amp: str | None = None, conflict_freq: int = 0, seed: int = 0,
+                 tell: Callable[[str], None] = warnings.warn, **options: Any) -> None:
         check_given(options, objective=objective, preparation=preparation, stop_rule=stop_rule, optimizer=optimizer)
         train = method_options(method, options)
         self.nets = dict(net) if isinstance(net, Mapping) else {MAIN: net}
@@ -108,7 +107,7 @@ class Unlearner:
         self.run, self.error, self.fresh = run, error, fresh
         self.observer = Observer(score or Psnr(), self.stop_rule, self.objective.dual, is_shared(self.net), tell)
         self.total_iter, self.amp, self.conflict_freq, self.seed = total_iter, amp, conflict_freq, seed
-        self.grad_clip = grad_clip or train.get('grad_clip') or float('inf')
+        self.grad_clip = train.get('grad_clip') or float('inf')
         self.iteration, self.prepared = 0, False  # the last one trained; whether `prepare` was called
         self.grad_cosine, self.passes = torch.zeros((), device=self.device), PassCounter()
         self._kept: list[Mapping[str, Batch]] = []  # for the parts that look at some before the first step

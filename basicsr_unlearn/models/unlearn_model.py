@@ -8,12 +8,12 @@ from basicsr.models.sr_model import SRModel
 from basicsr.utils import get_root_logger
 from basicsr.utils.dist_util import master_only
 from basicsr.utils.registry import ARCH_REGISTRY, MODEL_REGISTRY
+from torch.nn.parallel import DistributedDataParallel
 
 from basicsr_unlearn.core.building import AUTO, OPTIMIZERS, UNFITTED, build_objective, build_preparation
 from basicsr_unlearn.core.memory import peak_memory
 from basicsr_unlearn.core.modes import bare, frozen_copy
 from basicsr_unlearn.core.passes import PassCounter
-from basicsr_unlearn.core.processes import wrap_ddp
 from basicsr_unlearn.core.seeds import step_seed
 from basicsr_unlearn.core.stop_rule import StopRule
 from basicsr_unlearn.core.unlearner import Unlearner
@@ -58,7 +58,8 @@ class UnlearnModel(SRModel):
         if not self.opt['dist']:
             return super().model_to_device(net)
         unused = self.opt.get('find_unused_parameters', False) or bool(getattr(net, 'dead_parameters', ()))
-        return wrap_ddp(net.to(self.device), self.device, unused)
+        devices = [torch.cuda.current_device()] if self.device.type == 'cuda' else None  # BasicSR names one always
+        return DistributedDataParallel(net.to(self.device), device_ids=devices, find_unused_parameters=unused)
 
     def init_training_settings(self) -> None:
         train_opt, seed = self.opt['train'], self.opt['manual_seed']

@@ -48,6 +48,7 @@ class Run:
     code: int
     model: Any = None
     start: dict[str, torch.Tensor] = field(default_factory=dict)  # weights before the first step, after edits
+    batches: list[dict] = field(default_factory=list)  # of the steps, by stream
 
     def weights(self, iteration: int | str = 'latest') -> dict[str, torch.Tensor]:
         return torch.load(self._file(f'models/net_g_{iteration}.pth'), weights_only=True)['params']
@@ -127,6 +128,7 @@ class Stub:
         def interrupt(model: UnlearnModel, iteration: int) -> None:
             if end is not None and iteration > end:
                 raise KeyboardInterrupt
+            run.batches.append(model.batches)
             step(model, iteration)
 
         with pytest.MonkeyPatch.context() as patch:

@@ -3,10 +3,12 @@ from copy import deepcopy
 
 import pytest
 import torch
-from contract_stub import END, SAVED, blocks, filled, needs
+from contract_stub import END, NETWORK, SAVED, SHORTER, blocks, filled, needs
 from equality import assert_same
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from basicsr_unlearn import Unlearner
+from basicsr_unlearn.archs.nafnet_arch import NAFNet
 from basicsr_unlearn.core.parts import live_parameters
 from basicsr_unlearn.core.phases import phase_terms
 from basicsr_unlearn.core.samples import Sample
@@ -14,6 +16,7 @@ from basicsr_unlearn.core.seeds import own_random_numbers, step_seed
 from basicsr_unlearn.errors import OptionError
 from basicsr_unlearn.methods.presets import expand_method, method_names, read_method
 from basicsr_unlearn.models.checkpoints import weights_digest
+from basicsr_unlearn.models.first_batches import first_batches
 from basicsr_unlearn.options.option_file import check_options
 
 # What a loss does as forget_opt, by its class: 'ascent' raises the error on the forget set, 'target' goes somewhere.
@@ -89,6 +92,19 @@ def test_a_resumed_run_equals_the_uninterrupted_one(stub, name):
     assert not same(whole.weights(), whole.weights(SAVED))
     last = END // SAVED * SAVED
     assert_same(resumed.state(last), whole.state(last), name)
+
+
+@pytest.mark.parametrize('name', ['calibrated', 'accurate_forgetting', 'deep', 'resistant', 'scrub',
+                                  'calibrated_proxy'])
+def test_a_loop_of_ones_own_comes_to_the_same_weights(stub, name):
+    whole, beside = stub.whole(name), {'evidence_batches': 2, **SHORTER.get(name, {})}
+    unlearner = Unlearner(deepcopy(stub.original).train(), name, seed=whole.model.opt['manual_seed'], total_iter=END,
+                          fresh=lambda: NAFNet(**{key: NETWORK[key] for key in NETWORK if key != 'type'}), **beside)
+    unlearner.prepare(**first_batches(whole.model.opt, 2))
+    logs = [unlearner.step(**batch) for batch in whole.batches]
+    assert unlearner.iteration == END
+    assert same(unlearner.net.state_dict(), whole.weights())
+    assert {key: float(value) for key, value in logs[-1].items()} == dict(whole.model.log_dict)
 
 
 # ---------------------------------------------------------------- which weights move

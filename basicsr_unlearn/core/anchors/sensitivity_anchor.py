@@ -39,6 +39,10 @@ class SensitivityAnchor(QuadraticAnchor):
 
 
 def minmax(values: Tensor) -> Tensor:
-    """Scaled to [0, 1]; 0 where all are alike."""
+    """Scaled to [0, 1]; 0 where all are alike.
+
+    >>> minmax(torch.tensor([1.0, 2.0, 3.0]))
+    tensor([0.0000, 0.5000, 1.0000])
+    """
     low, high = values.min(), values.max()
     return (values - low) / (high - low) if high > low else torch.zeros_like(values)

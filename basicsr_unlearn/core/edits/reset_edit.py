@@ -26,6 +26,11 @@ def reset(net: nn.Module, untrained: nn.Module, chosen: dict[str, Tensor], fresh
         untrained: a network of the same architecture; not changed.
         chosen: bool tensors by parameter name; a parameter that is not in stays as it is.
         fresh: how much of the untrained weight comes in, in [0, 1].
+
+    >>> net, fresh = nn.Conv2d(1, 1, 1), nn.Conv2d(1, 1, 1)
+    >>> reset(net, fresh, {'bias': torch.tensor([True])})
+    >>> bool(net.bias == fresh.bias), bool(net.weight == fresh.weight)
+    (True, False)
     """
     start = dict(untrained.named_parameters())
     for name, p in net.named_parameters():
@@ -34,7 +39,12 @@ def reset(net: nn.Module, untrained: nn.Module, chosen: dict[str, Tensor], fresh
 
 
 def smallest_difference(net: nn.Module, evidence: Evidence, share: float) -> dict[str, Tensor]:
-    """True for the share of each convolution's weights with the smallest |g_r - g_f|: see `ResetSmallestGradient`."""
+    """True for the share of each convolution's weights with the smallest |g_r - g_f|: see `ResetSmallestGradient`.
+
+    >>> net, batch = nn.Conv2d(1, 1, 2), {'lq': torch.rand(1, 1, 5, 5), 'gt': torch.rand(1, 1, 4, 4)}
+    >>> int(smallest_difference(net, Evidence(net, [batch], [batch]), 0.5)['weight'].sum())
+    2
+    """
     forget, retain = (mean_gradient(net, batches, evidence.error) for batches in (evidence.forget, evidence.retain))
     return highest_share({name: -(retain[name] - forget[name]).abs() for name in convolution_weights(net)}, share,
                          per_layer=True)
@@ -168,7 +178,11 @@ class ResetAll(Edit):
 
 
 def is_vector(p: Tensor) -> bool:
-    """Whether all but one of a tensor's sizes are 1."""
+    """Whether all but one of a tensor's sizes are 1.
+
+    >>> is_vector(torch.zeros(1, 8, 1, 1)), is_vector(torch.zeros(8, 8))
+    (True, False)
+    """
     return p.numel() == max(p.shape, default=1)
 
 

@@ -54,6 +54,10 @@ def transposed(net: nn.Module) -> nn.Module:
         net: of convolutions with a `padding`, `stride` and `dilation` equal in height and width, attention and
             normalisation over channels or the whole image. A pixel shuffle is seen where it follows a convolution
             inside an `nn.Sequential`; a network with another keeps that order, and the symmetry does not hold for it.
+
+    >>> net, x = nn.Conv2d(3, 3, 3, padding=1), torch.rand(1, 3, 8, 8)
+    >>> torch.allclose(transposed(net)(x.mT), net(x).mT, atol=1e-6)
+    True
     """
     net = deepcopy(net)
     for weight in convolution_weights(net.requires_grad_(True)).values():

@@ -112,7 +112,11 @@ class LastLayersMask(Mask):
 
 
 def matches(name: str, pattern: str) -> bool:
-    """Whether a pattern stands for the whole name of a parameter or for its beginning up to a dot."""
+    """Whether a pattern stands for the whole name of a parameter or for its beginning up to a dot.
+
+    >>> matches('decoders.0.weight', 'decoders'), matches('intro.weight', 'decoders')
+    (True, False)
+    """
     return fnmatchcase(name, pattern) or fnmatchcase(name, f'{pattern}.*')
 
 
