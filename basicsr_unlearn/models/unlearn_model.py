@@ -32,12 +32,9 @@ from basicsr_unlearn.zoo.checkpoint import resolve_checkpoint, write_atomically
 class UnlearnModel(SRModel):
     """Unlearns a forget set with any registered network and any registered losses.
 
-    One step minimises `forget_opt(net(forget_lq)) + retain_opt(net(retain_lq)) + adversarial_opt(net, ...) +
-    anchor_opt(weights)`; each term may be left out, or take turns with others (`phases`). Options of `train:` are
-    described in options/unlearn_haze.yml and options/README.md.
-
     It holds an `Unlearner`, which makes the steps; `tracking`, which validates; and `stopping`, which ends the run.
-    Inherited from SRModel: construction, schedulers, file names.
+    Inherited from SRModel: construction, schedulers, file names. Options of `train:` are described in
+    options/unlearn_haze.yml and options/README.md.
 
     The teacher is a frozen copy of the original network. On a resume it is read again from the original's file, never
     from the half-unlearned weights; masks, anchors and proxy are made again from the same batches.
