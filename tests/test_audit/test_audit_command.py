@@ -69,6 +69,14 @@ def test_networks_are_told_apart(audit, name, outcome, code):
     assert found[0] == code and found[1]['verdict']['outcome'] == outcome
 
 
+def test_a_score_below_the_limit_is_over_forgotten_though_the_margin_is_wide(audit):
+    """The ascended network is 2.5 dB below the retrained one."""
+    _, found = audit(unlearned(audit, 'ascended'), 'verdict:over_forgotten:below=9')
+    gap = found['measurements']['forgetting']['result']['dark']
+    assert -3 < gap['gap']['value'] < -2 and not gap['over_forgotten']
+    assert found['verdict']['outcome'] == 'over-forgotten' and not found['verdict']['passed']
+
+
 def test_a_network_that_lost_the_rest_is_over_forgotten_though_its_forget_gap_is_zero(audit):
     _, found = audit(unlearned(audit, 'zeroed'))
     forgetting, keeping = (found['measurements'][name]['result'] for name in ('forgetting', 'keeping'))

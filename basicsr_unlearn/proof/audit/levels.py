@@ -57,9 +57,12 @@ def _outcome(audit: Mapping, levels: Mapping[str, Mapping], yardstick: Yardstick
             for check in levels[first]['checks'] if check['name'] == 'retain loss'}
     outcome = outcome_of(forgetting, lost, any(entry['collapsed'] for entry in keeping.values()))
     passed = [level for level in ASSURED if levels[level]['state'] == PASSED]
-    if outcome in (OVER_FORGOTTEN, CANNOT_JUDGE, NOT_SHOWN) or not passed:
-        return NOT_SHOWN if outcome == FORGOTTEN else outcome
-    return passed[-1]
+    if passed and outcome not in (OVER_FORGOTTEN, CANNOT_JUDGE, NOT_SHOWN):
+        return passed[-1]
+    if outcome != FORGOTTEN:
+        return outcome
+    below_limit = any(check['name'] == 'forget gap' and check['state'] == FAILED for check in levels[first]['checks'])
+    return OVER_FORGOTTEN if below_limit else NOT_SHOWN
 
 
 def headline(outcome: str, levels: Mapping[str, Mapping], audit: Mapping, yardstick: Yardstick) -> str:
