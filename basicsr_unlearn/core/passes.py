@@ -10,7 +10,8 @@ from basicsr_unlearn.core.modes import bare
 
 
 class PassCounter:
-    """Counts samples by kind of pass; what a step costs is about their sum, a backward pass being worth two forward.
+    """Counts samples by kind of pass. A backward pass is worth two forward, one of an attack, which skips the weights,
+    as much as one. Passes that end early, for features alone, are not counted.
 
     `g_forward`, `g_backward`, `teacher_forward` ...: by the name of the network; `attack_forward`,
     `attack_backward`: of any network in eval mode whose input is moved; `copy_forward`, `copy_backward`: of copies that
@@ -25,7 +26,7 @@ class PassCounter:
 
     def __init__(self, samples: Mapping[str, int] | None = None) -> None:
         self._counts = Counter(samples or {})
-        self._on = False
+        self._watched: list[nn.Module] = []  # now
 
     @property
     def samples(self) -> dict[str, int]:
@@ -37,17 +38,19 @@ class PassCounter:
         """Count inside the block what goes through these networks by name, perhaps wrapped; None is passed over."""
         watched = {name: bare(net) for name, net in nets.items() if net is not None}
         handles = [net.register_forward_hook(self._hook(name, net)) for name, net in watched.items()]
-        self._on = True
+        self._watched = list(watched.values())
         try:
             yield
         finally:
-            self._on = False
+            self._watched = []
             for handle in handles:
                 handle.remove()
 
     def _hook(self, name: str, watched: nn.Module) -> Callable:
         def hook(module: nn.Module, inputs: tuple, output: object) -> None:
-            if not self._on or not torch.is_tensor(output):
+            # a copy that was made of one has its hook, and may be watched itself by now
+            known = any(module is one for one in self._watched)
+            if not self._watched or not torch.is_tensor(output) or known and module is not watched:
                 return
             moved = any(torch.is_tensor(one) and one.requires_grad for one in inputs)
             kind = 'copy' if module is not watched else 'attack' if moved and not module.training else name
@@ -57,5 +60,5 @@ class PassCounter:
         return hook
 
     def _backward(self, kind: str, samples: int) -> None:
-        if self._on:
+        if self._watched:
             self._counts[f'{kind}_backward'] += samples
