@@ -31,13 +31,19 @@ class Found:
 def find_data(source: Source, scale: int, pair_list: str | None, taken: Sequence[str]) -> tuple[Found, str]:
     """A data set from a folder of clean images and a known degradation, or from two folders, and it in words.
 
+    Args:
+        source: of two folders the degradation may be given; else it is what the name of a folder says, if any does.
+        scale: of the network.
+        pair_list: a file of pairs, in place of a rule.
+        taken: names of other data sets.
+
     Raises:
         DataError: a folder is missing or empty, the images do not pair, or the sizes do not agree.
     """
     kind, folders = source
     for folder in folders:
         ensure_sample(folder)
-    if kind is not None:
+    if len(folders) == 1:
         return _degraded(kind, folders[0], scale, taken)
     lq, gt = (_store(folder) for folder in folders)
     if pair_list is not None:
@@ -49,18 +55,20 @@ def find_data(source: Source, scale: int, pair_list: str | None, taken: Sequence
         cure = ('pairs of one size are needed' if scale == 1 else f'degraded images of a {scale}th of the size are '
                 f'needed, or KIND:{folders[1]} with the clean ones alone')
         raise DataError(f'{folders[0]} and {folders[1]} are at scale {at}, the network is at scale {scale}: {cure}.')
-    word = word_of_folder(folders[0])
-    name = _free(word[0] if word else 'forget' if not taken else Path(folders[0]).name, taken)
+    after = None if kind else word_of_folder(folders[0])
+    word = kind or (after and after[0])
+    name = _free(word or ('forget' if not taken else Path(folders[0]).name), taken)
     held_lq, held_gt = hold_out(pairs)
     block = {'type': 'PairedRestorationDataset', 'dataroot_lq': folders[0], 'dataroot_gt': folders[1], **options}
     rule = {'prefix': 'many degraded to one clean, '}.get(options.get('pairing'), '')
-    words = (f'{name}{f" (after {word[1]})" if word else ""}: {len(pairs)} pairs, {rule}such as {pairs[0][0]} -> '
-             f'{pairs[0][1]}; {len(held_lq)} held out for the validation')
+    source_of_name = f' (after {after[1]})' if after and after[1] != name else ''
+    words = (f'{name}{source_of_name}: {len(pairs)} pairs, {rule}such as {pairs[0][0]} -> {pairs[0][1]}; '
+             f'{len(held_lq)} held out for the validation')
     if len(gt.names) > len({clean for _, clean in pairs}):
         words += f'; {len(gt.names) - len({clean for _, clean in pairs})} clean images without a partner are left out'
     found = DataSource(name, {**block, 'except_files': held_lq}, {**block, 'only_files': list(held_lq)})
     images = [image for pair in pairs for image in ((lq, pair[0]), (gt, pair[1]))]
-    return Found(found, images, folders[1], held_gt, word[0] if word else None), words
+    return Found(found, images, folders[1], held_gt, word), words
 
 
 def _degraded(kind: str, folder: str, scale: int, taken: Sequence[str]) -> tuple[Found, str]:

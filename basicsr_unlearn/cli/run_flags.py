@@ -21,7 +21,8 @@ def parser_of(command: str, description: str) -> Parser:
                     epilog=f'KIND is one of {", ".join(KNOWN)}. clean: as they are, or downscaled at scales above 1.')
     parser.add_argument('--checkpoint', required=True, metavar='NET.pth', help='the network, in any container')
     parser.add_argument('--forget', required=True, nargs='+', metavar='FOLDER', help='what it is to lose: a folder of '
-                        'degraded and one of clean images, or KIND:FOLDER with clean images only')
+                        'degraded and one of clean images (KIND:FOLDER FOLDER says what they show), or KIND:FOLDER '
+                        'with clean images only')
     parser.add_argument('--keep', action='append', nargs='+', metavar='WHAT', help='what it is to keep: KIND,KIND '
                         'made of the clean images of --forget, KIND:FOLDER, or pairs of folders. Default: each KIND '
                         'that the network restores')
@@ -51,15 +52,12 @@ def _whole(string: str) -> int:
 
 
 def forget_source(values: Sequence[str]) -> Source:
-    """What --forget names. Raises OptionError."""
-    if len(values) == 1:
-        kind, folder = _kind_and_folder(values[0])
-        if kind is not None:
-            return kind, [folder]
-    if len(values) != 2:
+    """What --forget names; of pairs the degradation may be said too, as in haze:input target. Raises OptionError."""
+    kind, folder = _kind_and_folder(values[0])
+    if len(values) != 2 and (len(values) > 2 or kind is None):
         raise OptionError(f'--forget {" ".join(values)}: give a folder of degraded images and one of clean images, or '
                           f'KIND:FOLDER with clean images only, such as haze:{values[0]}.')
-    return None, list(values)
+    return kind, [folder, *values[1:]]
 
 
 def keep_sources(values: Sequence[Sequence[str]]) -> list[Source]:

@@ -4,6 +4,7 @@ Every item is applied only when the need is there, changes no file of BasicSR, a
 The alias is made by `plugin`; everything here lasts as long as `prepare_pipeline`.
 """
 import importlib
+import io
 import itertools
 import logging
 import os
@@ -11,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from types import ModuleType
 from typing import Any
 
@@ -48,8 +49,8 @@ def prepare_pipeline(use_gpu: bool = True) -> Iterator[None]:
         use_gpu: false for a run with `num_gpu: 0`, which needs gloo on a machine with a GPU too.
     """
     from basicsr_unlearn.engine import resume  # needs BasicSR, which needs the alias above
-    train, options, misc, prefetch = (importlib.import_module(f'basicsr.{name}') for name in (
-        'train', 'utils.options', 'utils.misc', 'data.prefetch_dataloader'))
+    train, options, misc, prefetch, registry = (importlib.import_module(f'basicsr.{name}') for name in (
+        'train', 'utils.options', 'utils.misc', 'data.prefetch_dataloader', 'utils.registry'))
     position: dict[str, int] = {}
     create_loaders, open_tensorboard = train.create_train_val_dataloader, train.init_tb_loggers
 
@@ -91,7 +92,17 @@ def prepare_pipeline(use_gpu: bool = True) -> Iterator[None]:
             stack.enter_context(rebound(options, 'init_dist', gloo_init_dist(options.init_dist)))
         if hasattr(signal_handling, '_SIGCHLD_handler_set'):
             stack.enter_context(rebound(signal_handling, '_SIGCHLD_handler_set', True))
+        # it prints a line where a name is given without its suffix, as everybody does
+        stack.enter_context(rebound(registry.ARCH_REGISTRY, 'get', _silent(registry.ARCH_REGISTRY.get)))
         yield
+
+
+def _silent(function: Callable) -> Callable:
+    def call(*args: Any, **kwargs: Any) -> Any:
+        with redirect_stdout(io.StringIO()):
+            return function(*args, **kwargs)
+
+    return call
 
 
 def _told_once(original: Callable) -> Callable:

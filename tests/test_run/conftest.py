@@ -72,6 +72,6 @@ def photos() -> Callable[..., str]:
         for number in range(count):
             coarse = np.random.default_rng(number).integers(40, 250, (4, 4, 3)).astype(np.float32)
             image = cv2.resize(coarse, size[::-1], interpolation=cv2.INTER_LINEAR)
-            cv2.imwrite(f'{folder}/{name.format(number)}.png', np.rint(image * factor))
+            cv2.imwrite(f'{folder}/{name.format(number)}.png', np.rint(image * factor).astype(np.uint8))
         return folder
     return write

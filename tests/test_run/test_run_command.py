@@ -10,6 +10,7 @@ import torch
 import yaml
 from basicsr.archs.srvgg_arch import SRVGGNetCompact
 
+from basicsr_unlearn import train
 from basicsr_unlearn.cli import asking, new, run
 from basicsr_unlearn.options.option_file import check_options, load_option_file
 
@@ -34,8 +35,8 @@ def test_a_network_of_ones_own_forgets_and_the_option_file_repeats_it(brightener
     out = capsys.readouterr().out
     assert all(len(line) <= 80 for line in out.splitlines() if '--force_yml' not in line and '/' not in line)
     opt = options('unlearn_low_light_brightener.yml')
-    train, val = opt['datasets']['train']['forget'][0], opt['datasets']['val_low_light']
-    assert train['except_files'] == val['only_files'] and len(val['only_files']) == 1
+    seen, val = opt['datasets']['train']['forget'][0], opt['datasets']['val_low_light']
+    assert seen['except_files'] == val['only_files'] and len(val['only_files']) == 1
     assert opt['network_g'] == {'type': 'OwnFilter'} and opt['train']['method'] == 'calibrated'
     assert opt['datasets']['train']['gt_size'] == 44  # what the network takes of 46 pixels
     record = json.loads(Path('experiments/unlearn_low_light_brightener/run.json').read_text())
@@ -43,7 +44,11 @@ def test_a_network_of_ones_own_forgets_and_the_option_file_repeats_it(brightener
     written = torch.load('out/forgot.pth', weights_only=True)['params']
     assert list(written) == ['filter.weight'] and float(written['filter.weight'][0, 0, 2, 2]) != 2
     assert 'Written:  out/forgot.pth' in out and 'report.html' in out
-    # the same file, once more: nothing to write, nothing to ask
+    # the file alone gives the same network
+    assert train.main(['-opt', 'unlearn_low_light_brightener.yml']) == 0
+    again = torch.load('experiments/unlearn_low_light_brightener/models/net_g_latest.pth', weights_only=True)['params']
+    assert torch.equal(again['filter.weight'], written['filter.weight'])
+    # the same flags, once more: nothing to write, nothing to ask
     assert new.main(argv[:-2]) == 0 and not Path('unlearn_low_light_brightener_2.yml').exists()
     assert new.main([*argv[:-2], '--steps', '5']) == 0  # another run is another file
     assert options('unlearn_low_light_brightener_2.yml')['train']['total_iter'] == 5
@@ -74,7 +79,10 @@ def test_a_network_that_restores_nothing_else_is_held_to_the_clean_images(bright
 
 def test_pairs_whose_names_say_nothing_are_asked_about(smoother, photos, capsys, monkeypatch):
     photos('a', count=4), photos('b', count=4)
-    argv = ['--checkpoint', smoother, '--forget', 'a', 'b', '--plugin', 'ownnets', '--opt', 'a.yml']
+    argv = ['--checkpoint', smoother, '--plugin', 'ownnets', '--opt', 'a.yml', '--forget']
+    assert new.main([*argv[:-2], 'b.yml', '--forget', 'noise:a', 'b']) == 0  # said, not asked
+    assert options('b.yml')['datasets']['val_noise']['type'] == 'PairedRestorationDataset'
+    argv += ['a', 'b']
     said = refused(capsys, new.main, *argv)
     assert re.search(r'--keep [a-z,]+ \(if it shows noise\)', said) and 'keep?' in said
     assert not Path('a.yml').exists()
