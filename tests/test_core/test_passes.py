@@ -78,4 +78,10 @@ def test_what_parts_look_at_before_the_first_step_is_counted_too():
     torch.manual_seed(0)
     unlearner = Unlearner(nn.Conv2d(3, 3, 1), 'salun', total_iter=40)
     unlearner.prepare([batch()] * 3, [batch()] * 3)
-    assert unlearner.passes.samples == {'preparation_forward': 6, 'preparation_backward': 6}
+    once = {'preparation_forward': 6, 'preparation_backward': 6}
+    assert unlearner.passes.samples == once
+    # a resumed run makes its masks again, and is to hold what the uninterrupted one does
+    resumed = Unlearner(nn.Conv2d(3, 3, 1), 'salun', total_iter=40)
+    resumed.passes, resumed.iteration = PassCounter(once), 5
+    resumed.prepare([batch()] * 3, [batch()] * 3)
+    assert resumed.passes.samples == once
