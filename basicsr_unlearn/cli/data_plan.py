@@ -129,20 +129,19 @@ def made_of_clean(kind: str, forget: Found, scale: int, alone: bool = True) -> D
                       {**block, 'only_files': list(forget.held_out), 'degradations': val})
 
 
-def find_kept(values: Sequence[Sequence[str]] | None, forget: Found, trial: Trial, note: Note
+def find_kept(sources: Sequence[Source] | None, forget: Found, trial: Trial, note: Note
               ) -> tuple[list[DataSource], list[Found], bool]:
     """The data sets to keep; those of them with images of their own; and whether the original's outputs are to be kept
     there, rather than the clean images.
 
-    Without --keep that is each known degradation, other than the one to forget, that the network restores.
+    Where none are named that is each known degradation, other than the one to forget, that the network restores.
 
     Raises:
-        OptionError, DataError: see `keep_sources` and `find_data`; or it is not known what the forget set shows, and
-            there is nobody to ask.
+        OptionError, DataError: see `find_data`; a degradation is named twice; or it is not known what the forget set
+            shows, and there is nobody to ask.
     """
-    if values is None:
+    if sources is None:
         return _measured(forget, trial, note)
-    sources = keep_sources(values)
     return _given(sources, forget, trial.scale, note)
 
 
@@ -163,7 +162,7 @@ def _given(sources: Sequence[Source], forget: Found, scale: int, note: Note
             words = f'{kind}: made of the clean images of the forget set'
         taken.append(kept[-1].name)
         note('Keep', words)
-    return kept, found, True
+    return kept, found, scale > 1 or any(kind != 'clean' for kind, _ in sources)
 
 
 def _measured(forget: Found, trial: Trial, note: Note) -> tuple[list[DataSource], list[Found], bool]:

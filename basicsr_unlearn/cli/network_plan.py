@@ -1,5 +1,6 @@
 """Which network a checkpoint is, found from its weights, from flags and by trying."""
 import argparse
+import re
 from collections.abc import Callable, Mapping
 from inspect import Parameter, signature
 from typing import Any
@@ -46,7 +47,7 @@ def find_network(args: argparse.Namespace, note: Note) -> tuple[Trial, dict[str,
     try:
         trial = Trial(network, weights, path, args.metric)
     except (OptionError, CheckpointError) as error:  # which speak of the option file
-        raise type(error)(str(error).replace('network_g', '--network')) from error
+        raise type(error)(re.sub(r'network_g(\.type)?', '--network', str(error))) from error
     size = f', and needs sides that are multiples of {trial.multiple}' if trial.multiple > 1 else ''
     note('Network', f'{_in_words(network)} ({source}); scale {trial.scale}{size}')
     return trial, {name: values for name, values in untold(network).items() if name not in given}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from basicsr_unlearn.cli.data_plan import Found, find_data, find_kept, shortest_side
 from basicsr_unlearn.cli.network_plan import find_network, settle
-from basicsr_unlearn.cli.run_flags import forget_source, imported_plugin, parser_of
+from basicsr_unlearn.cli.run_flags import forget_source, imported_plugin, keep_sources, parser_of
 from basicsr_unlearn.data.pairing_detection import image_size
 from basicsr_unlearn.engine.entry import guarded
 from basicsr_unlearn.engine.terminal import wrapped
@@ -55,6 +55,8 @@ def write_option_file(args: argparse.Namespace, runs: bool = False) -> str:
             with another content.
     """
     method = read_method(args.method)['train']
+    if args.opt and Path(args.opt).expanduser().is_dir():
+        raise OptionError(f'--opt {args.opt} is a folder: name the file to write.')
     plan, number = plan_of(args, method, runs), 1
     file, content = _named(plan, args.opt)
     while not (args.force or _is_free(file, content)):
@@ -81,9 +83,10 @@ def _is_free(file: str, content: str) -> bool:
 
 def plan_of(args: argparse.Namespace, method: dict, runs: bool) -> Plan:
     """The plan of a run, with a line printed for each part of it."""
+    source, keep = forget_source(args.forget), None if args.keep is None else keep_sources(args.keep)
     plugin = imported_plugin(args.plugin)
     trial, open_settings = find_network(args, note)
-    forget, words = find_data(forget_source(args.forget), trial.scale, args.pair_list, [])
+    forget, words = find_data(source, trial.scale, args.pair_list, [])
     note('Forget', words)
     trial.crop = _crop(forget, trial)
     settle(trial, open_settings, forget.source.val, note)
@@ -95,9 +98,9 @@ def plan_of(args: argparse.Namespace, method: dict, runs: bool) -> Plan:
         raise OptionError(f'There is nothing to forget: the network does not restore {forget.source.name}. Correct '
                           '--forget, --checkpoint, --network or --param_key; what a network trained for perception '
                           'does may show by --metric ssim.')
-    kept, own_data, as_before = find_kept(args.keep, forget, trial, note)
+    kept, own_data, as_before = find_kept(keep, forget, trial, note)
     crops = {found.source.name: _crop(found, trial) for found in own_data}
-    patch = _patch(args.patch, min(shortest_side([forget, *own_data], trial.scale), DEFAULT_SIDE), trial.multiple)
+    patch = _patch(args.patch, shortest_side([forget, *own_data], trial.scale), trial.multiple)
     steps = args.steps or (RESET_STEPS if 'Reset' in str(method.get('edit_opt')) else DEFAULT_STEPS)
     judged = {} if args.metric == 'psnr' else {'skill_opt': {'metric': args.metric, 'margin': MARGINS[args.metric]}}
     follows = (method.get('retain_opt') or {}).get('target') == 'teacher'
@@ -130,10 +133,13 @@ def _fitted(side: int, multiple: int) -> int:
     return side // multiple * multiple
 
 
-def _patch(asked: int | None, most: int, multiple: int) -> int:
-    if asked is not None and asked % multiple:
-        raise OptionError(f'--patch {asked}: the network takes multiples of {multiple} only.')
-    return asked or _fitted(most, multiple)
+def _patch(asked: int | None, shortest: int, multiple: int) -> int:
+    if asked is None:
+        return _fitted(min(shortest, DEFAULT_SIDE), multiple)
+    if asked % multiple or asked > shortest:
+        raise OptionError(f'--patch {asked}: ' + (f'the network takes multiples of {multiple} only.' if asked % multiple
+                          else f'the smallest degraded image has {shortest} pixels a side.'))
+    return asked
 
 
 def _cropped(source: DataSource, crop: int | None) -> DataSource:

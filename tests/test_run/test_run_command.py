@@ -37,6 +37,7 @@ def test_a_network_of_ones_own_forgets_and_the_option_file_repeats_it(brightener
     opt = options('unlearn_low_light_brightener.yml')
     seen, val = opt['datasets']['train']['forget'][0], opt['datasets']['val_low_light']
     assert seen['except_files'] == val['only_files'] and len(val['only_files']) == 1
+    assert opt['train']['retain_opt'] == {'target': 'gt'}  # clean images are to stay as they are
     assert opt['network_g'] == {'type': 'OwnFilter'} and opt['train']['method'] == 'calibrated'
     assert opt['datasets']['train']['gt_size'] == 44  # what the network takes of 46 pixels
     record = json.loads(Path('experiments/unlearn_low_light_brightener/run.json').read_text())
@@ -126,6 +127,8 @@ def test_kept_pairs_and_known_degradations_side_by_side(brightener, photos):
     (['--forget', 'dark', 'bright', '--keep', 'rain,rain'], 'named twice'),
     (['--forget', 'dark', 'bright', '--method', 'calibrate'], 'did you mean calibrated'),
     (['--forget', 'dark', 'bright', '--patch', '30'], '--patch 30: the network takes multiples of 4 only'),
+    (['--forget', 'dark', 'bright', '--patch', '48'], 'the smallest degraded image has 46 pixels a side'),
+    (['--forget', 'dark', 'bright', '--opt', 'dark'], '--opt dark is a folder'),
     (['--forget', 'dark', 'bright', '--steps', '0'], "'0' is no whole number from 1"),
     (['--forget', 'dark', 'bright', '--network', 'OwnFilter', 'side=3'], 'does not fit the OwnFilter of --network'),
     (['--forget', 'dark', 'bright', '--network', 'OwnFilter', 'side'], "--network side has no '='"),
