@@ -65,7 +65,7 @@ setup(
         'setuptools>=77.0.3,<82',  # torch needs 77.0.3; the `tensorboard` command needs pkg_resources, gone in 82
         'tqdm',
     ],
-    extras_require={'docs': DOCS, 'dev': ['jsonschema', 'pytest', 'pytest-timeout', 'ruff', *DOCS]},
+    extras_require={'docs': DOCS, 'dev': ['jsonschema', 'lightning', 'pytest', 'pytest-timeout', 'ruff', *DOCS]},
     entry_points={'console_scripts': ['basicsr-unlearn = basicsr_unlearn.cli:main']},
     classifiers=[
         'Development Status :: 4 - Beta',

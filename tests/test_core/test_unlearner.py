@@ -23,7 +23,7 @@ SHORTER = {'blindspot': {'proxy_opt': {'iters': 2}}, 'calibrated_proxy': {'proxy
            'i2i_encoder': {'mask_opt': {'part': None, 'include': 'encoders'}, 'forget_opt': {'layers': 'encoders.0'}},
            'rmu': {'forget_opt': {'layers': 'encoders.0'}}}
 # run where nothing but torch and what it needs can be imported
-ALONE = """
+BLOCKED = """
 import sys
 
 class Blocked:
@@ -32,6 +32,8 @@ class Blocked:
             raise ImportError(f'{name} must not be needed here')
 
 sys.meta_path.insert(0, Blocked())
+"""
+ALONE = BLOCKED + """
 sys.path.insert(0, sys.argv[1])
 import torch
 import basicsr_unlearn.core
