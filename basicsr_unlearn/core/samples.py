@@ -101,7 +101,7 @@ class Sample:
     @cached_property
     def output(self) -> Tensor:
         """What the network in training makes of the batch, with its graph, float32."""
-        return self.run(self.net, self.batch).float()
+        return self.through(self.net)
 
     @cached_property
     def teacher_output(self) -> Tensor:
@@ -115,7 +115,11 @@ class Sample:
 
     @torch.no_grad()
     def _without_gradient(self, net: nn.Module) -> Tensor:
-        return self.run(net, self.batch).float()
+        return self.through(net)
+
+    def through(self, net: nn.Module) -> Tensor:
+        """What any network makes of the batch, float32."""
+        return self.run(net, self if self.run is restore else self.batch).float()  # it says what is missing
 
     def known(self, name: str) -> bool:
         """Whether `output`, `teacher_output` or `proxy_output` was computed already."""
@@ -159,7 +163,7 @@ def run_streams(samples: Mapping[str, Sample], trained: Container[str], observed
     for sample in (samples[stream] for stream in shown if stream not in trained):
         net = bare(sample.net)
         with eval_mode(net), torch.no_grad():
-            sample.output = sample.run(net, sample.batch).float()
+            sample.output = sample.through(net)
     return shown
 
 

@@ -180,6 +180,13 @@ def test_what_a_term_needs_and_lacks_is_one_sentence(name, left_out, named):
         own(name).step(**given)
 
 
+def test_a_batch_without_its_input_is_one_sentence():
+    forget, retain = batches(1)[0]
+    for net in (trained(), nn.Sequential(trained(), nn.BatchNorm2d(3))):  # in one pass, and each by itself
+        with pytest.raises(OptionError, match='retain batches have no lq'):
+            Unlearner(net, 'calibrated').step(forget, {'input': retain['lq']})
+
+
 def test_a_step_that_is_not_finite_changes_nothing():
     unlearner, (batch,) = own('finetune'), batches(1)
     batch[1]['gt'] = torch.full_like(batch[1]['gt'], float('nan'))
