@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from basicsr_unlearn.core.processes import wrap_ddp
+from  import wrap_ddp
 from basicsr_unlearn.engine.compat import (
     forget_logger,
     gloo_init_dist,
