@@ -7,7 +7,6 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from  import wrap_ddp
 from basicsr_unlearn.engine.compat import (
     forget_logger,
     gloo_init_dist,
@@ -195,18 +194,6 @@ def single_process_group(tmp_path, monkeypatch):
         basicsr_options.init_dist('pytorch')
     yield
     torch.distributed.destroy_process_group()
-
-
-def test_gloo_and_ddp_without_a_gpu(single_process_group):
-    assert torch.distributed.get_backend() == 'gloo'
-    net = torch.nn.Linear(2, 1, bias=False)
-    if not torch.cuda.is_available():
-        with pytest.raises((RuntimeError, AssertionError)):
-            torch.nn.parallel.DistributedDataParallel(net, device_ids=[torch.cuda.current_device()])  # as BasicSR does
-    wrapped = wrap_ddp(net, torch.device('cpu'))
-    wrapped(torch.ones(1, 2)).sum().backward()
-    assert wrapped.device_ids is None
-    assert net.weight.grad.tolist() == [[1.0, 1.0]]
 
 
 def test_slurm_is_left_to_basicsr():
