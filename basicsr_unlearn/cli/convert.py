@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from basicsr_unlearn.cli.run_flags import imported_plugin
 from basicsr_unlearn.engine.entry import Parser, guarded
 from basicsr_unlearn.errors import CheckpointError, OptionError
 from basicsr_unlearn.options.option_text import option_text
@@ -37,7 +38,9 @@ def _main(argv: list[str] | None) -> int:
     parser.add_argument('--half', action='store_true', help='store as fp16, in half the space; a network in float32 '
                         'loads it as float32')
     parser.add_argument('--force', action='store_true', help='overwrite OUT')
+    parser.add_argument('--plugin', metavar='PACKAGE', help='a package of your own that registers the network')
     args = parser.parse_args(argv)
+    imported_plugin(args.plugin)
     source = resolve_checkpoint(args.input)
     output = _checked_output(args.output, source, args.force)
 
@@ -60,7 +63,8 @@ def _main(argv: list[str] | None) -> int:
         print(f'Dropped: {", ".join(dropped)}.')
     path = {'path': {'pretrain_network_g': args.output}}
     if network is None:
-        print(f'{unlike_all(weights)}. Write network_g by hand, and the package that registers it as plugin.')
+        print(f'{unlike_all(weights)}. Bring the package that registers its architecture, --plugin PACKAGE, or '
+              'write network_g by hand.')
         print(f'\n{option_text(path)}', end='')
     else:
         print('Its names and shapes are those of this network; for the option file:')

@@ -7,7 +7,7 @@ from basicsr.utils.registry import ARCH_REGISTRY
 from recorded_outputs import recorded
 
 from basicsr_unlearn.zoo.detection import describe, nearest, untold
-from basicsr_unlearn.zoo.family import FAMILIES, tidy_factor
+from basicsr_unlearn.zoo.family import FAMILIES, Family, tidy_factor
 
 TRANSFORMER = {'inp_channels': 3, 'out_channels': 3, 'dim': 8, 'num_blocks': [1, 2, 3, 1], 'num_refinement_blocks': 2,
                'heads': [1, 2, 4, 8], 'ffn_expansion_factor': 2.66, 'bias': False, 'LayerNorm_type': 'WithBias'}
@@ -163,6 +163,9 @@ def test_an_architecture_of_another_package_is_known_by_its_defaults(monkeypatch
     monkeypatch.setitem(ARCH_REGISTRY._obj_map, 'Foreign', Foreign)
     assert describe(Foreign().state_dict()) == {'type': 'Foreign'}
     assert describe(Foreign(8).state_dict()) is None
+    monkeypatch.setitem(FAMILIES, 'Foreign', Family(lambda shapes: {'width': shapes['0.weight'][0]}))
+    assert describe(Foreign(8).state_dict()) == {'type': 'Foreign', 'width': 8}  # as `settings_of` registers it
+    monkeypatch.delitem(FAMILIES, 'Foreign')
     assert nearest(Foreign(8).state_dict()).difference == '0.weight is 8x3x3x3, there 7x3x3x3'
 
 

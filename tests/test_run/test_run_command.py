@@ -11,7 +11,7 @@ import yaml
 from basicsr.archs.srvgg_arch import SRVGGNetCompact
 
 from basicsr_unlearn import train
-from basicsr_unlearn.cli import asking, new, run
+from basicsr_unlearn.cli import asking, convert, new, run
 from basicsr_unlearn.options.option_file import check_options, load_option_file
 
 
@@ -156,6 +156,12 @@ def test_a_network_that_nothing_knows_is_told_how_to_bring(package, photos, caps
     torch.save({'spynet.x': torch.zeros(1)}, 'video.pth')
     torch.save({'conv_last.weight': torch.zeros(3, 64, 3, 3)}, 'near.pth')
     assert 'has 1 of its 1 weights' in refused(capsys, run.main, '--checkpoint', 'near.pth', *argv[2:])
+
+
+def test_convert_knows_a_network_of_ones_own(brightener, capsys):
+    assert convert.main([brightener, 'out.pth', '--plugin', 'ownnets']) == 0
+    assert 'type: OwnFilter' in capsys.readouterr().out
+    assert '--plugin nonets' in refused(capsys, convert.main, brightener, 'b.pth', '--plugin', 'nonets')
 
 
 def test_super_resolution_needs_clean_images_only(in_tmp_path, photos, capsys):
