@@ -415,8 +415,7 @@ def test_a_misspelt_edit_of_the_proxy_is_one_sentence(unlearn, capsys):
 
 def test_a_target_without_its_proxy_is_one_sentence(unlearn, capsys):
     assert unlearn({**SHORT, **PROXY, 'train.proxy_opt': None}) == 2
-    assert capsys.readouterr().err.splitlines()[-1] == (
-        'Error: train.forget_opt asks for the proxy network: add train.proxy_opt.')
+    assert 'train.proxy_opt' in capsys.readouterr().err.splitlines()[-1]
 
 
 # ---------------------------------------------------------------- options
@@ -430,7 +429,7 @@ def test_parts_are_built_from_one_block_or_a_list():
 
 @pytest.mark.parametrize('changes, sentence', [
     ({'train.mask_opt': {'type': 'SaliencyMsk'}}, "train.mask_opt.type is 'SaliencyMsk', which is not there: did you"),
-    ({'train.edit_opt': [NOISE, {'type': 'WeightNoise', 'std': 0}]}, 'train.edit_opt[1] does not work: std'),
+    ({'train.edit_opt': [NOISE, {'type': 'WeightNoise', 'std': 0}]}, 'train.edit_opt[1].std is 0'),
     ({'train.anchor_opt': {'loss_weight': 1.0}}, 'The option train.anchor_opt.type is missing'),
     ({'train.evidence_batches': 0}, 'train.evidence_batches is 0, not a whole number from 1'),
     ({'train.edit_opt': NOISE, 'train.forget_opt': None, 'train.retain_opt': None}, 'train has no forget_opt'),
