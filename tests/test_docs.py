@@ -116,11 +116,10 @@ def test_python_blocks_run(page, in_tmp_path, registries):
     """Those of a page one after the other; with >>> they are doctests, with a comment of a path on top a file."""
     names = {'__name__': 'docs'}
     for string, mark in blocks(page, 'python'):
-        code = compile(string, page, 'exec') if '>>> ' not in string else None
-        if mark or re.match(r'# (\S+[.]py)\n', string):
+        if mark or re.match(r'# (\S+[.]py)\n', string) or string.startswith('--8<--'):  # a file, with tests of its own
             continue
-        if code is not None:
-            exec(code, names)
+        if '>>> ' not in string:
+            exec(compile(string, page, 'exec'), names)
             continue
         runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
         test = doctest.DocTestParser().get_doctest(string, names, page, page, 0)
