@@ -1,5 +1,5 @@
 """The sections of an audit's option file."""
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from annotated_types import MinLen
 
@@ -7,7 +7,7 @@ from basicsr_unlearn.core.attacks import AttackOptions
 from basicsr_unlearn.core.hints import Count, NotNegative, Positive
 from basicsr_unlearn.options.components import OfMetric, one
 from basicsr_unlearn.options.signatures import plain
-from basicsr_unlearn.options.values import FromZero, Section, Text, needed, option
+from basicsr_unlearn.options.values import FromZero, Plugin, Section, Text, needed, option
 
 Few = Count | None
 Steps = Annotated[list[Count], MinLen(1)]
@@ -127,7 +127,7 @@ class OfAudit(Section):
 
 class AuditFile(Section):
     """An option file of the audit."""
-    plugin: Any = option('the package that registers the components, or a list of packages')
+    plugin: Plugin = option('the package that registers the components, or a list of packages')
     name: Text = needed('of the audit: results go to results/audit/NAME')
     scale: Count = option('clean size over degraded size', 1)
     num_gpu: Literal['auto'] | FromZero = needed('auto: all there are; 0: the processor')

@@ -1,12 +1,12 @@
 """The sections of a benchmark file."""
-from typing import Annotated, Any
+from typing import Annotated
 
 from annotated_types import MinLen
 
 from basicsr_unlearn.core.hints import Count, NotNegative, Positive
 from basicsr_unlearn.options.audit_sections import Few, Retraining, Steps
 from basicsr_unlearn.options.components import MIX, RetainDegradation, one
-from basicsr_unlearn.options.values import FromZero, Section, Text, needed, option
+from basicsr_unlearn.options.values import FromZero, Plugin, Section, Text, needed, option
 
 
 class Target(Section):
@@ -41,7 +41,7 @@ class Relearn(Section):
 
 class BenchmarkFile(Section):
     """A benchmark file: every method on every target, with every seed."""
-    plugin: Any = option('the package that registers the components, or a list of packages')
+    plugin: Plugin = option('the package that registers the components, or a list of packages')
     name: Text = needed('of the benchmark: results go to results/benchmark/NAME')
     base: Text = needed('an unlearning option file: network, original, settings of the training data, schedule')
     data: dict = option('in place of what its datasets.train says')

@@ -115,8 +115,8 @@ def component_name(name: Any, slot: Slot, where: str) -> str:
         return name
     use = f'use one of {", ".join(sorted(fitting))}.'
     if name in entries(slot.kind):
-        terms = terms_of(entries(slot.kind)[name])
-        meant = f'a loss for {" or ".join(f"{term}_opt" for term in terms)}' if terms else (
+        *others, last = [f'{term}_opt' for term in terms_of(entries(slot.kind)[name])] or ['']
+        meant = f'a loss for {", ".join(others)}{" or " if others else ""}{last}' if last else (
             'which is no loss of an output and its target')
         raise OptionError(f'{where} is {name}, {meant}: {use}')
     other = next((kind for kind in KINDS if name in entries(kind)), None)

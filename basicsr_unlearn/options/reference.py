@@ -30,7 +30,8 @@ def reference() -> str:
     """The page, with all components that are registered."""
     lines = [INTRO]
     for title, where, section in CHAPTERS:
-        lines += [f'## {title}', '', *_section(section, where, 3)]
+        about = [line for line in _section(section, where, 3) if line != f'{title}.']
+        lines += [f'## {title}', '', *about]
     for kind, plural in PLURALS.items():
         lines += [f'## {plural}', '', *_kind(kind)]
     return '\n'.join(lines).rstrip() + '\n'

@@ -1,5 +1,5 @@
 """The sections of an option file of train and test: each option with its type, its limits and a line on it."""
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from basicsr_unlearn.core.hints import Count, NotNegative, Positive, Seed, Share
 from basicsr_unlearn.core.rate import DEFAULT_FORGET_STEP
@@ -12,6 +12,7 @@ from basicsr_unlearn.options.values import (
     MinusOneOn,
     Name,
     OpenSection,
+    Plugin,
     RunSeed,
     Scale,
     Section,
@@ -168,7 +169,7 @@ class Path(Section):
 class Run(Section):
     """An option file of train or test."""
     added: ClassVar[tuple[str, ...]] = 'dist', 'rank', 'world_size', 'auto_resume', 'is_train', 'root_path'
-    plugin: Any = option('the package that registers the components, or a list of packages')
+    plugin: Plugin = option('the package that registers the components, or a list of packages')
     name: Name = needed('of the run: results go to experiments/NAME or results/NAME')
     model_type: Text = needed('UnlearnModel, or the model that trains or tests a network')
     scale: Scale = option('clean size over degraded size', 1)

@@ -19,7 +19,7 @@ HANDED_OVER = ('img', 'img2', 'identity', 'params', 'optimizer', 'last_epoch')  
 # of parameters without a hint: those of BasicSR's components that take no other type
 UNHINTED = {'milestones': list[Count], 'periods': list[Count], 'restarts': list[FromZero],
             'restart_weights': list[float], 'crop_border': FromZero, 'reduction': Reduction,
-            'loss_weight': NotNegative, 'layer_weights': dict[str, float]}
+            'gamma': NotNegative, 'eta_min': NotNegative, 'loss_weight': NotNegative, 'layer_weights': dict[str, float]}
 DROPPED = object()
 
 

@@ -34,6 +34,7 @@ def _name(value: str) -> str:
 
 
 Text = Annotated[str, MinLen(1)]
+Plugin = Annotated[Any, Words('a tag !!python/name:PACKAGE.__version__, or a list of such')]
 Name = Annotated[Text, AfterValidator(_name),
                  Words(f'a name for files: no / or \\, no dot in front, at most {NAME_BYTES} bytes')]
 FromZero = Annotated[int, Limit(at_least=0)]
