@@ -21,7 +21,7 @@ It needs an option file that names the original, the unlearned network, networks
 that were retrained without the forget set (the yardstick; where there is none,
 the untouched input is) and images to forget and to keep. The one that is
 shipped is of a network that forgot haze. It needs BSD500, CBSD68, SOTS-indoor
-and Rain100H laid out as datasets/README.md shows:
+and Rain100H laid out as docs/data.md shows:
 
   basicsr-unlearn train -opt options/unlearn_haze_calibrated.yml
   basicsr-unlearn audit -opt options/audit_haze.yml --quick

@@ -36,7 +36,7 @@ ones are measured, and ranks them.
 It needs an option file that names an unlearning option file (network, original,
 schedule), forget targets with their images, retrained networks, methods and
 seeds. The one that is shipped compares all methods on haze, rain and noise. It
-needs BSD500, CBSD68, SOTS-indoor and Rain100H laid out as datasets/README.md
+needs BSD500, CBSD68, SOTS-indoor and Rain100H laid out as docs/data.md
 shows. A cell, one method on one target with one seed, takes 1 to 5 minutes of
 one core; all of them hours. What is finished is not run again.
 

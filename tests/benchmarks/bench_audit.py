@@ -3,7 +3,7 @@
     python tests/benchmarks/bench_audit.py
 
 Original, plain gradient ascent, calibrated, deep, retrained, and a network whose last layer was zeroed; the middle ones
-are trained first. Run where BSD500, CBSD68 and SOTS-indoor are laid out as datasets/README.md shows. Resumable: a
+are trained first. Run where BSD500, CBSD68 and SOTS-indoor are laid out as docs/data.md shows. Resumable: a
 network that is there is not trained again, what is measured is not measured again (results/audit).
 """
 import argparse

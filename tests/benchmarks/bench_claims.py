@@ -5,7 +5,7 @@
     python tests/benchmarks/bench_claims.py haze experiments/unlearn_haze_deep/models/net_g_latest.pth
 
 Make the network first, by the option file of its name. Run where BSD500, CBSD68 and PolyU are laid out as
-datasets/README.md shows; 5 to 10 minutes on one core. Each network (of NAFNet, as shipped) is fine-tuned on a few pairs
+docs/data.md shows; 5 to 10 minutes on one core. Each network (of NAFNet, as shipped) is fine-tuned on a few pairs
 of BSD500/test by L1 and Adam at each rate, on 64 px patches that are equal for all, and scored on the central 128 px of
 CBSD68 (PolyU: 256 px), degraded by the file's name alone. `--seed` draws the pairs and their patches.
 """

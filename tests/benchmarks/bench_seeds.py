@@ -4,7 +4,7 @@
 
 An option file may be followed by overrides, each after a plus sign: options/unlearn_haze.yml+train:grad_clip=0.5.
 The network and its references are those of the first file. Run where datasets/CBSD68 and datasets/SOTS-indoor are laid
-out as datasets/README.md shows. Resumable: a network that is there is not trained again, a score that is there is not
+out as docs/data.md shows. Resumable: a network that is there is not trained again, a score that is there is not
 measured again (results/seeds). The seconds are the wall time of a run on one thread, longer where --jobs runs several
 side by side.
 """
