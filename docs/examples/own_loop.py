@@ -16,8 +16,8 @@ def main(steps: int = 2000) -> dict[str, dict[str, float]]:
     original, retrained = trained('haze', 'snow', steps=steps), trained('snow', steps=steps)
 
     unlearned = deepcopy(original)
-    unlearner = Unlearner(unlearned, method='calibrated', total_iter=steps // 5)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(unlearner.optimizers['g'], unlearner.total_iter)
+    unlearner = Unlearner(unlearned, method='calibrated', total_iter=steps // 10, optim_g={'lr': 2e-3})
+    schedule = torch.optim.lr_scheduler.MultiStepLR(unlearner.optimizers['g'], [steps * 3 // 40])  # slower at the end
     while not unlearner.done:
         log = unlearner.step(batch('haze'), batch('snow'))
         schedule.step()
