@@ -35,11 +35,19 @@ class Observer:
         return [stream for stream in ('forget', 'retain') if self.stop_rule and self.stop_rule.observes(stream)]
 
     def scores(self, samples: Mapping[str, Sample], shown: Sequence[str]) -> dict[str, Tensor]:
-        """`<score>_<stream>`, beside it that of the input, and of the original where something needs it."""
+        """`<score>_<stream>`, beside it that of the input, and of the original where something needs it.
+
+        Raises:
+            OptionError: the stop rule or the dual weight goes by a score, and a batch has no `gt` to be scored by.
+        """
         scores = {}
         for stream in shown:
             sample, key = samples[stream], f'{self.score.name}_{stream}'
             if (value := self.score(sample.output, sample)) is None:
+                by_dual = stream == 'retain' and self.dual is not None
+                if asking := 'stop_opt' if stream in self.streams else 'dual_opt' if by_dual else None:
+                    raise OptionError(f'{asking} goes by the scores of {stream} batches, which have no gt: give it, or '
+                                      f'write {asking}: ~.')
                 continue
             scores[key] = value
             if stream == 'forget':
@@ -52,17 +60,13 @@ class Observer:
         return scores
 
     def observe(self, scores: Mapping[str, Tensor]) -> None:
-        """Tell the dual weight and the stop rule. Raises OptionError where a batch had no `gt` to be scored by."""
+        """Tell the dual weight and the stop rule."""
         name = self.score.name
         if self.dual is not None and f'{name}_retain_original' in scores:
             drop = scores[f'{name}_retain_original'] - scores[f'{name}_retain']
             self.dual.observe(float(mean_of_processes(drop, self.shared)))
         if not self.streams:
             return
-        for stream in self.streams:
-            if f'{name}_{stream}' not in scores:
-                raise OptionError(f'stop_opt compares the scores of {stream} batches, which have no gt: give it, or '
-                                  'write stop_opt: ~.')
         rule, forget = self.stop_rule, scores[f'{name}_forget']
         reference = scores[f'{name}_forget_input'] if rule.reference == 'identity' else rule.reference
         if f'{name}_forget_original' in scores:

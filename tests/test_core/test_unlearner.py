@@ -180,6 +180,14 @@ def test_what_a_term_needs_and_lacks_is_one_sentence(name, left_out, named):
         own(name).step(**given)
 
 
+@pytest.mark.parametrize('name, blocks, named', [('pdu', {}, 'dual_opt goes by the scores of retain'),
+                                                 ('calibrated', {'stop_opt': {'window': 3}}, 'stop_opt goes by the')])
+def test_what_goes_by_scores_refuses_batches_without_them(name, blocks, named):
+    forget, retain = ({'lq': batch['lq']} for batch in batches(1)[0])
+    with pytest.raises(OptionError, match=named):
+        own(name, **blocks).step(forget, retain)
+
+
 def test_a_batch_without_its_input_is_one_sentence():
     forget, retain = batches(1)[0]
     for net in (trained(), nn.Sequential(trained(), nn.BatchNorm2d(3))):  # in one pass, and each by itself
