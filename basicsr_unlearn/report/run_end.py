@@ -16,6 +16,8 @@ from basicsr_unlearn.report.pages import write_findings
 from basicsr_unlearn.report.run_findings import run_findings
 from basicsr_unlearn.report.tables import how_long, score_lines
 
+AUDITED = 'nafnet_allinone.pth'  # the original of options/audit_haze.yml
+
 
 @dataclass(frozen=True)
 class FinishedRun:
@@ -77,6 +79,10 @@ def run_told(run: FinishedRun) -> str:
     files = [('Network', short(network)), ('Report', folder / 'report.html'), ('Numbers', folder / 'run.json'),
              ('Next', 'does it come back? An audit attacks the network:')]
     parts += [f'{name + ":":<10}{value}' for name, value in files]
-    parts += ['  basicsr-unlearn audit -opt options/audit_haze.yml \\',
-              f'    --force_yml networks:unlearned={short(network)}']
+    if Path(record['networks']['original']['path']).name == AUDITED and 'haze' in record['datasets']:
+        parts += ['  basicsr-unlearn audit -opt options/audit_haze.yml \\',
+                  f'    --force_yml networks:unlearned={short(network)}']
+    else:
+        parts += ['  basicsr-unlearn audit -opt COPY.yml',
+                  '  (COPY.yml: options/audit_haze.yml with your network_g, networks and data)']
     return '\n'.join(part for part in parts if part)
