@@ -39,6 +39,24 @@ def testing_shown(option_file: str) -> Iterator[None]:
         run.finish()
 
 
+class Counted:
+    """A data loader that moves a bar on by each image that is taken from it."""
+
+    def __init__(self, loader: Any, bar: tqdm):
+        self.loader, self.bar = loader, bar
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.loader, name)
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def __iter__(self) -> Iterator[dict]:
+        for data in self.loader:
+            yield data
+            self.bar.update()
+
+
 class WatchedTest:
     """The hooks in BasicSR's test, and what they collect."""
 
@@ -59,22 +77,18 @@ class WatchedTest:
         def build_and_watch(opt: dict) -> Any:
             model = build(opt)
             self.opt = opt
-            validate, feed = model.validation, model.feed_data
+            validate = model.validation
             bar = tqdm(total=self.images, file=sys.stderr, disable=not self.bar_wanted(), leave=False,
                        bar_format='{percentage:3.0f} %|{bar}| {n_fmt}/{total_fmt} images  {elapsed}<{remaining}')
             self.stack.callback(bar.close)
 
-            def feed_data(data: dict) -> None:
-                feed(data)
-                bar.update()
-
             def validation(dataloader, *args, **kwargs) -> None:
-                validate(dataloader, *args, **kwargs)
+                validate(Counted(dataloader, bar), *args, **kwargs)
                 name = dataloader.dataset.opt['name']
                 self.sets[name] = {'role': dataloader.dataset.opt.get('role') or 'retain', 'images': len(dataloader),
                                    'scores': by_metric(model, name)}
 
-            model.feed_data, model.validation = feed_data, validation
+            model.validation = validation
             return model
         return build_and_watch
 

@@ -1,10 +1,12 @@
 """Testing through our entry point: pictures, the table, and the scores as JSON."""
+import io
 import json
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from tqdm import tqdm
 
 from basicsr_unlearn.cli import commands as cli
 
@@ -38,6 +40,20 @@ def test_a_test_ends_with_a_table_and_the_same_scores_as_json(folder, option_fil
     assert [float(cell) for cell in row[1:3]] == [round(value, 2) for value in held_out['scores']['psnr'].values()]
     assert 'results/tiny/scores.json' in out and 'results/tiny/visualization' in out and err == ''
     assert 'INFO' not in out and 'Testing held_out' in next(Path('results/tiny').glob('test_tiny_*.log')).read_text()
+
+
+@pytest.mark.parametrize('model', ['SRModel', 'UnlearnModel'])
+def test_the_bar_moves_on_by_each_image(model, folder, option_file, monkeypatch):
+    bars = []
+
+    class Bar(tqdm):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **{**kwargs, 'disable': False, 'file': io.StringIO()})
+            bars.append(self)
+
+    monkeypatch.setattr('basicsr_unlearn.report.test_end.tqdm', Bar)
+    assert cli.main(['test', '-opt', option_file('test', model_type=model)]) == 0
+    assert [(bar.n, bar.total) for bar in bars] == [(3, 3)]
 
 
 def test_any_model_of_basicsr_is_scored(folder, option_file, capsys):
