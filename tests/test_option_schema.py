@@ -59,15 +59,15 @@ MALFORMED = [
     ({'edit_opt': [{'type': 'ResetAll'}, {'type': 'ResetAll', 'fresh': 2}]}, 'train.edit_opt[1].fresh is 2, not a '
      'number above 0 up to 1'),
     ({'retain_opt': {'type': 'AdversarialRetainLoss'}}, 'train.retain_opt.type is AdversarialRetainLoss, a loss for '
-     'adversarial_opt: use one of CharbonnierLoss, L1Loss, '),
+     'adversarial_opt: use one of CharbonnierLoss, '),
     ({'retain_opt': {'type': 'FeatureTargetLoss'}}, 'train.retain_opt.type is FeatureTargetLoss, a loss for '
-     'forget_opt: use one of CharbonnierLoss, L1Loss, '),
+     'forget_opt: use one of CharbonnierLoss, '),
     ({'retain_opt': {'type': 'GANLoss', 'gan_type': 'vanilla'}}, 'train.retain_opt.type is GANLoss, which is no loss '
-     'of an output and its target: use one of CharbonnierLoss, L1Loss, '),
+     'of an output and its target: use one of CharbonnierLoss, '),
     ({'adversarial_opt': {'type': 'L1Loss'}}, 'use one of AdversarialRetainLoss, PerturbedRetainLoss, '
      'RelearningResistanceLoss.'),
     ({'forget_opt': {'type': 'ContrastLoss'}}, 'train.forget_opt.type is ContrastLoss, a loss for contrast_opt: use '
-     'one of CharbonnierLoss, FeatureTargetLoss, '),
+     'one of CharbonnierLoss, '),
     ({'mask_opt': {'type': 'ResetAll'}}, 'train.mask_opt.type is ResetAll, the name of an edit, not of a mask: use '
      'one of FisherMask, '),
     ({'anchor_opt': [{'type': 'SaliencyMask'}]}, 'train.anchor_opt[0].type is SaliencyMask, the name of a mask, not '

@@ -57,9 +57,11 @@ def _unknown(plugin: str | None, weights: Mapping[str, Tensor]) -> str:
     """What to do about a network that no detection knows."""
     if plugin is None or not foreign():
         return f'{unlike_all(weights)}. Name the package that registers its architecture: --plugin PACKAGE.'
-    there = [f'{name}{_arguments(cls)}' for name, cls in foreign()]
-    return (f'{plugin} registers {", ".join(there)}, which with default settings does not fit: name the architecture '
-            f'and its settings, such as --network {foreign()[0][0]} KEY=VALUE.')
+    package = plugin.partition('.')[0]
+    there = [(name, cls) for name, cls in foreign() if cls.__module__.partition('.')[0] == package] or foreign()
+    listed = ', '.join(f'{name}{_arguments(cls)}' for name, cls in there)
+    return (f'{plugin} registers {listed}, which with default settings does not fit: name the architecture and its '
+            f'settings, such as --network {there[0][0]} KEY=VALUE.')
 
 
 def _arguments(cls: type) -> str:
