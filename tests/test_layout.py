@@ -10,9 +10,6 @@ ORDER = ('cli', 'report', 'proof', 'engine', 'options', 'models', 'data', 'metri
 FREE = ('core', 'methods', 'proof/attackers')  # of BasicSR and of what else a trainer may lack
 STRANGERS = {'basicsr', 'cv2', 'lmdb', 'torchvision', 'tensorboard', 'matplotlib', 'skimage'}
 LONGEST = 300  # lines of a file; one that is longer needs a reason
-STILL_TWICE = {  # to be cleared
-    'BAD_INPUT', 'FILES', 'FOLDER', 'Image', 'LARGEST', 'LONGEST_NAME', 'NARROWEST', 'NORMS', 'OPTIMIZERS',
-    'PARTS', 'Run', 'TERMS', 'check_metrics', 'nearest', 'short', 'checks.py'}
 LONGER = {'archs/restormer_arch.py': 'one architecture, as published'}
 
 
@@ -74,9 +71,9 @@ def test_no_public_name_is_defined_twice():
         for name in public_names(path):
             where.setdefault(name, []).append(str(path.relative_to(PACKAGE)))
     twice = {name: sorted(places) for name, places in where.items() if len(places) > 1 and name != 'main'}
-    assert not {name: places for name, places in twice.items() if name not in STILL_TWICE}
+    assert not twice
 
 
 def test_no_two_files_have_one_name():
     names = [path.name for path in PACKAGE.rglob('*.py') if path.name != '__init__.py']
-    assert sorted(name for name in set(names) if names.count(name) > 1 and name not in STILL_TWICE) == []
+    assert sorted(name for name in set(names) if names.count(name) > 1) == []

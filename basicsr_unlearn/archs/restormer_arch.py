@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from basicsr_unlearn.archs.padding import crop, pad_to_multiple
 
-NORMS = ('WithBias', 'BiasFree')
+LAYER_NORMS = ('WithBias', 'BiasFree')
 
 
 class PixelNorm(nn.Module):
@@ -46,8 +46,8 @@ class LayerNorm(nn.Module):
 
     def __init__(self, dim: int, LayerNorm_type: str = 'WithBias'):  # noqa: N803  the authors' name
         super().__init__()
-        if LayerNorm_type not in NORMS:
-            raise ValueError(f"LayerNorm_type is '{LayerNorm_type}': use {' or '.join(NORMS)}.")
+        if LayerNorm_type not in LAYER_NORMS:
+            raise ValueError(f"LayerNorm_type is '{LayerNorm_type}': use {' or '.join(LAYER_NORMS)}.")
         self.body = PixelNorm(dim, bias=LayerNorm_type == 'WithBias')
 
     def forward(self, x: Tensor) -> Tensor:

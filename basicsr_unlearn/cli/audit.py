@@ -2,7 +2,8 @@
 import sys
 from pathlib import Path
 
-from basicsr_unlearn.engine.entry import BAD_INPUT, INTERRUPTED, Parser, guarded
+from basicsr_unlearn.engine.entry import INTERRUPTED, Parser, guarded
+from basicsr_unlearn.engine.running import BAD_INPUT
 from basicsr_unlearn.files import write_json, write_text
 from basicsr_unlearn.proof.audit.audit_plan import read_audit
 from basicsr_unlearn.proof.audit.auditing import audit_strips, make_audit

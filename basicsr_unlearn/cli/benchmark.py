@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
-from basicsr_unlearn.engine.entry import BAD_INPUT, INTERRUPTED, Parser, guarded
+from basicsr_unlearn.engine.entry import INTERRUPTED, Parser, guarded
+from basicsr_unlearn.engine.running import BAD_INPUT
 from basicsr_unlearn.engine.signals import STOP_CODES
 from basicsr_unlearn.errors import OptionError, UnlearnError
 from basicsr_unlearn.files import write_json

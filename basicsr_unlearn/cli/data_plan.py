@@ -7,7 +7,7 @@ from typing import Any
 from basicsr_unlearn.cli.asking import ask
 from basicsr_unlearn.cli.network_plan import Note
 from basicsr_unlearn.cli.run_flags import Source, keep_sources
-from basicsr_unlearn.data.inspection import Image
+from basicsr_unlearn.data.inspection import StoredImage
 from basicsr_unlearn.data.known_degradations import KNOWN, steps_of, word_of_folder
 from basicsr_unlearn.data.pairing import pairs_from_list
 from basicsr_unlearn.data.pairing_detection import find_pairing, find_scale, hold_out, image_size
@@ -22,7 +22,7 @@ from basicsr_unlearn.options.new_file import DataSource
 class Found:
     """A data set as it was found: its source, its images, the clean ones held out, and the degradation if known."""
     source: DataSource
-    images: list[Image]
+    images: list[StoredImage]
     clean_folder: str
     held_out: list[str]
     kind: str | None

@@ -11,7 +11,7 @@ from basicsr_unlearn.cli.convert import key_of_weights, summary
 from basicsr_unlearn.cli.run_flags import named_network
 from basicsr_unlearn.engine.trial import Trial
 from basicsr_unlearn.errors import CheckpointError, OptionError
-from basicsr_unlearn.options.checks import registered
+from basicsr_unlearn.options.section_checks import registered
 from basicsr_unlearn.zoo.checkpoint import load_container, read_weights, resolve_checkpoint
 from basicsr_unlearn.zoo.detection import describe, describe_foreign, foreign, unlike_all, untold
 from basicsr_unlearn.zoo.family import FAMILIES

@@ -18,9 +18,9 @@ from basicsr_unlearn.methods.presets import PARTS, expand_method
 
 OPTIMIZERS = {'Adam': torch.optim.Adam, 'AdamW': torch.optim.AdamW, 'SGD': torch.optim.SGD}
 AUTO, UNFITTED = 'auto', 1.0  # as optim_g.lr; the rate that optimizer and schedule have until it is fitted
-TERMS = ('forget', 'retain', 'adversarial')
+LOSS_TERMS = ('forget', 'retain', 'adversarial')
 DESCRIBED = {  # part -> the options that describe it
-    'objective': (*(f'{term}_opt' for term in TERMS), 'anchor_opt', 'phases', 'dual_opt', 'conflict_opt'),
+    'objective': (*(f'{term}_opt' for term in LOSS_TERMS), 'anchor_opt', 'phases', 'dual_opt', 'conflict_opt'),
     'preparation': ('edit_opt', 'mask_opt', 'proxy_opt', 'forget_step', 'evidence_batches'),
     'stop_rule': ('stop_opt',),
     'optimizer': ('optim_g', 'forget_step'),
@@ -73,7 +73,7 @@ def build_objective(train: Options, seed: int = 0, make_loss: MakeLoss = core_lo
     ['forget', 'retain']
     """
     losses = {}
-    for term in TERMS:
+    for term in LOSS_TERMS:
         if not train.get(f'{term}_opt'):
             continue
         block, target = dict(train[f'{term}_opt']), 'gt'

@@ -20,7 +20,7 @@ from basicsr_unlearn.data.drawn import (
     to_tensor,
 )
 from basicsr_unlearn.data.image_io import to_float
-from basicsr_unlearn.data.inspection import Image, Size
+from basicsr_unlearn.data.inspection import Size, StoredImage
 from basicsr_unlearn.data.pairing import filter_names
 from basicsr_unlearn.data.sample import ensure_sample
 from basicsr_unlearn.data.store import ImageStore
@@ -85,7 +85,7 @@ class DegradedImageDataset(DrawnDataset):
         lq = self.chain(self._downscaled(gt), name_generator(self.seed, name), name, small, window)
         return {'lq': to_tensor(lq), 'gt': to_tensor(gt), 'lq_path': store.path(name), 'gt_path': store.path(name)}
 
-    def images(self) -> list[Image]:
+    def images(self) -> list[StoredImage]:
         return self.photographs
 
     def inputs(self) -> set[tuple[str, str]]:
@@ -101,7 +101,7 @@ class DegradedImageDataset(DrawnDataset):
                     load_depth(folder, name)  # raises
         self.item(0)
 
-    def clean_images(self) -> list[Image]:
+    def clean_images(self) -> list[StoredImage]:
         return self.photographs
 
     def degraded(self, image: np.ndarray, path: str, name: str, rng: np.random.Generator) -> dict:

@@ -10,7 +10,7 @@ import torch
 from basicsr.utils.dist_util import get_dist_info
 from torch.utils.data import Dataset
 
-from basicsr_unlearn.data.inspection import Image, Size
+from basicsr_unlearn.data.inspection import Size, StoredImage
 from basicsr_unlearn.errors import DataError, OptionError
 
 DEFAULT_EPOCH_LENGTH = 65536
@@ -99,7 +99,7 @@ class DrawnDataset(Dataset):
     def inner(self) -> Mapping[str, list[Dataset]]:
         return {}
 
-    def images(self) -> list[Image]:
+    def images(self) -> list[StoredImage]:
         return []
 
     def inputs(self) -> set[tuple[str, str]]:
@@ -108,17 +108,17 @@ class DrawnDataset(Dataset):
     def check(self, sizes: Mapping[str, Size]) -> None:
         """Nothing to check."""
 
-    def clean_images(self) -> list[Image]:
+    def clean_images(self) -> list[StoredImage]:
         """The clean images, from which `retain_from: forget_gt` makes retain pairs; none if they cannot be had."""
         return []
 
 
-def real_path(image: Image) -> str:
+def real_path(image: StoredImage) -> str:
     store, name = image
     return os.path.realpath(store.path(name))
 
 
-def check_patch(images: list[Image], sizes: Mapping[str, Size], size: int) -> None:
+def check_patch(images: list[StoredImage], sizes: Mapping[str, Size], size: int) -> None:
     """Raise DataError unless each image, of (height, width) by path, is as large as a training patch of `size`."""
     for store, name in images:
         crop_window(*sizes[store.path(name)], size, np.random.default_rng(0), store.path(name))

@@ -7,7 +7,7 @@ from torch.utils.data import Dataset
 from basicsr_unlearn.data.store import ImageStore
 
 Size = tuple[int, int]  # height, width
-Image = tuple[ImageStore, str]  # where it is, and its name there
+StoredImage = tuple[ImageStore, str]  # where it is, and its name there
 
 
 @runtime_checkable
@@ -19,7 +19,7 @@ class Inspectable(Protocol):
     def inner(self) -> Mapping[str, list[Dataset]]:
         """The data sets that it mixes, by the name of the stream; empty for one that reads images itself."""
 
-    def images(self) -> list[Image]:
+    def images(self) -> list[StoredImage]:
         """All images that it reads."""
 
     def inputs(self) -> set[tuple[str, str]]:

@@ -17,7 +17,7 @@ from basicsr_unlearn.data.drawn import (
     to_tensor,
 )
 from basicsr_unlearn.data.image_io import to_float
-from basicsr_unlearn.data.inspection import Image, Size
+from basicsr_unlearn.data.inspection import Size, StoredImage
 from basicsr_unlearn.data.pairing import filter_names, pair_names, pairs_from_list
 from basicsr_unlearn.data.sample import ensure_sample
 from basicsr_unlearn.data.store import ImageStore
@@ -85,7 +85,7 @@ class PairedRestorationDataset(DrawnDataset):
         rows, columns = centre_window(*lq.shape[:2], size and size // self.scale)
         return self._tensors(lq[rows, columns], gt[self._scaled(rows), self._scaled(columns)], paths)
 
-    def images(self) -> list[Image]:
+    def images(self) -> list[StoredImage]:
         return [image for lq, gt in self.pairs for image in ((self.lq, lq), (self.gt, gt))]
 
     def inputs(self) -> set[tuple[str, str]]:
@@ -98,7 +98,7 @@ class PairedRestorationDataset(DrawnDataset):
         if self.is_train:
             check_patch([(self.lq, lq) for lq, _ in self.pairs], sizes, self._patch())
 
-    def clean_images(self) -> list[Image]:
+    def clean_images(self) -> list[StoredImage]:
         return [(self.gt, name) for name in sorted({gt for _, gt in self.pairs})]
 
     def _patch(self) -> int:

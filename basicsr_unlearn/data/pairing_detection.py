@@ -5,7 +5,7 @@ import zlib
 from collections.abc import Sequence
 
 from basicsr_unlearn.data.image_io import read_header
-from basicsr_unlearn.data.inspection import Image, Size
+from basicsr_unlearn.data.inspection import Size, StoredImage
 from basicsr_unlearn.data.pairing import pair_names
 from basicsr_unlearn.errors import DataError
 
@@ -43,7 +43,7 @@ def _templates(lq_names: Sequence[str], gt_names: Sequence[str]) -> tuple[str, s
     return tuple(f'{start[:len(start) - shared_start]}{{}}{end[shared_end:]}' for start, end in zip(starts, ends))
 
 
-def image_size(image: Image) -> Size:
+def image_size(image: StoredImage) -> Size:
     """(height, width), from the header where that is known. Raises DataError if the image cannot be read."""
     store, name = image
     with store.open(name) as source:
@@ -51,7 +51,7 @@ def image_size(image: Image) -> Size:
     return (header.height, header.width) if header else store.read(name).shape[:2]
 
 
-def find_scale(lq: Image, gt: Image) -> int:
+def find_scale(lq: StoredImage, gt: StoredImage) -> int:
     """Clean size over degraded size of a pair. Raises DataError if that is no whole number."""
     (low_h, low_w), (high_h, high_w) = image_size(lq), image_size(gt)
     scale = round(high_h / low_h)

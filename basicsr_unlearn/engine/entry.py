@@ -19,7 +19,7 @@ from basicsr_unlearn.engine.compat import prepare_pipeline, rebound
 from basicsr_unlearn.engine.locks import check_folders, locked
 from basicsr_unlearn.engine.preflight import preflight
 from basicsr_unlearn.engine.progress import training_shown
-from basicsr_unlearn.engine.running import watched
+from basicsr_unlearn.engine.running import BAD_INPUT, watched
 from basicsr_unlearn.engine.signals import end_workers, tell, watching
 from basicsr_unlearn.engine.terminal import short
 from basicsr_unlearn.errors import OptionError, UnlearnError, from_torch
@@ -27,7 +27,7 @@ from basicsr_unlearn.models.unlearn_model import UnlearnModel
 from basicsr_unlearn.options.option_file import check_options, find_option_file
 from basicsr_unlearn.options.overrides import named_method, read_options
 
-BAD_INPUT, INTERRUPTED = 2, 130
+INTERRUPTED = 130
 RESUME = '--auto_resume goes on from the last saved state.'
 FOLDER_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
 

@@ -10,7 +10,7 @@ from basicsr_unlearn.metrics.image_scores import image_scores
 SIDE = 192  # pixels of the picture that they are tried on: NIQE needs two blocks of 96
 
 
-def check_metrics(metrics: Mapping | None, where: str) -> None:
+def try_metrics(metrics: Mapping | None, where: str) -> None:
     """Try each metric on a picture of 192x192 and a noisy copy of it.
 
     Args:

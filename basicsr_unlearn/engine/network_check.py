@@ -12,7 +12,7 @@ from basicsr_unlearn.core.memory import installed_memory
 from basicsr_unlearn.core.parts import MASKS, Evidence
 from basicsr_unlearn.errors import CheckpointError, DataError, OptionError
 from basicsr_unlearn.methods.presets import expand_method
-from basicsr_unlearn.options.checks import registered
+from basicsr_unlearn.options.section_checks import registered
 from basicsr_unlearn.zoo.checkpoint import check_fit, read_weights, resolve_checkpoint
 
 TENSORS = 20_000  # of weights in a network; the largest published ones for restoration have some 4,000; our choice

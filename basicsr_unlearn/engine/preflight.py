@@ -16,13 +16,13 @@ from torch.utils.data import Dataset
 
 from basicsr_unlearn.data.inspection import Inspectable, Size, leaves
 from basicsr_unlearn.engine.image_check import measure
-from basicsr_unlearn.engine.metric_check import check_metrics
+from basicsr_unlearn.engine.metric_check import try_metrics
 from basicsr_unlearn.engine.network_check import build_network, check_checkpoints, check_masks, check_smallest
 from basicsr_unlearn.engine.skill_check import check_skill
 from basicsr_unlearn.errors import CheckpointError, DataError, OptionError, UnlearnError
-from basicsr_unlearn.models.tracking import LONGEST_NAME
+from basicsr_unlearn.models.tracking import LONGEST_FILE_NAME
 from basicsr_unlearn.models.unlearn_model import UnlearnModel
-from basicsr_unlearn.options.checks import registered
+from basicsr_unlearn.options.section_checks import registered
 
 Tell = Callable[[str], object]
 
@@ -52,7 +52,7 @@ def preflight(opt: dict, full: bool = False, tell: Tell = lambda line: None) -> 
                 _check_saved_names(opt, paths)
             tell(f'data set    {key}: {_told(paths, sizes)}')
         metrics = (opt.get('val') or {}).get('metrics') or {}
-        check_metrics(metrics, 'val.metrics')
+        try_metrics(metrics, 'val.metrics')
         tell(f'metrics     {", ".join(metrics) or "none"}')
         net = build_network(opt)
         check_smallest(sizes, net)
@@ -72,9 +72,9 @@ def _check_saved_names(opt: dict, paths: list[str]) -> None:
         return
     end = f'_{opt["train"]["total_iter"] if opt["is_train"] else opt["val"].get("suffix") or opt["name"]}.png'
     for path in paths:
-        if len(Path(path).stem.encode()) + len(end.encode()) > LONGEST_NAME:
+        if len(Path(path).stem.encode()) + len(end.encode()) > LONGEST_FILE_NAME:
             raise DataError(f'{opt["model_type"]} would save the output for {path} under a name of more than '
-                            f'{LONGEST_NAME} bytes: give it a shorter name, or write val.save_img: false.')
+                            f'{LONGEST_FILE_NAME} bytes: give it a shorter name, or write val.save_img: false.')
 
 
 def _told(paths: list[str], sizes: dict[str, Size]) -> str:

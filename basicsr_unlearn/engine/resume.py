@@ -10,7 +10,7 @@ from basicsr.data.data_sampler import EnlargedSampler
 from basicsr.utils import check_resume, get_root_logger
 from basicsr.utils.dist_util import master_only
 
-from basicsr_unlearn.engine.resume_options import FILES, changed_options, check_changes, files_of
+from basicsr_unlearn.engine.resume_options import FILES_OPTION, changed_options, check_changes, files_of
 from basicsr_unlearn.errors import CheckpointError, OptionError
 from basicsr_unlearn.zoo.checkpoint import load_container
 
@@ -159,8 +159,8 @@ class RunRecord:
                 'it was written by an earlier version or by BasicSR itself.'))
         before = state['run']
         record = cls(options, list(before['changes']), before['validation_due'], iteration)
-        record.compare({key: value for key, value in before['options'].items() if key != FILES}, opt)
-        record.files = before['options'].get(FILES)
+        record.compare({key: value for key, value in before['options'].items() if key != FILES_OPTION}, opt)
+        record.files = before['options'].get(FILES_OPTION)
         return record
 
     def compare(self, before: dict[str, Any], opt: dict) -> None:
@@ -171,9 +171,9 @@ class RunRecord:
 
     def compare_files(self, dataset: Any, opt: dict) -> None:
         """Note the files of the training set, and compare them with those of the state. Raises OptionError."""
-        self.options[FILES] = files_of(dataset)
+        self.options[FILES_OPTION] = files_of(dataset)
         if self.files is not None:
-            self.compare({**self.options, FILES: self.files}, opt)
+            self.compare({**self.options, FILES_OPTION: self.files}, opt)
 
 
 @master_only

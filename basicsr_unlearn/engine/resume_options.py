@@ -15,7 +15,7 @@ TRAIN_FREE = {'method', 'total_iter', 'over_forget_margin', 'skill_opt'}  # a me
 FIXED = ('model_type', 'scale', 'network_', 'path.pretrain_network_g', 'path.param_key_g', 'train.optim_g.type',
          'train.ema_decay', 'train.edit_opt')
 SCHEDULE = ('train.optim_', 'train.scheduler', 'train.warmup_iter')
-FILES = 'datasets.train.files'  # among the options: what folders and lists came to
+FILES_OPTION = 'datasets.train.files'  # among the options: what folders and lists came to
 TOLD = 6  # changes that a sentence names
 
 

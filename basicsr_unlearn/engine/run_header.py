@@ -9,7 +9,8 @@ from basicsr_unlearn.engine.terminal import short, wrapped
 from basicsr_unlearn.methods.presets import method_names, read_method
 
 LABEL = 10  # columns
-TERMS = ('forget_opt', 'retain_opt', 'adversarial_opt', 'anchor_opt', 'edit_opt', 'mask_opt', 'proxy_opt', 'phases')
+SHOWN_OPTIONS = ('forget_opt', 'retain_opt', 'adversarial_opt', 'anchor_opt', 'edit_opt', 'mask_opt', 'proxy_opt',
+                 'phases')
 
 
 def header(opt: Mapping, train_set: Dataset, val_sets: Sequence[Dataset]) -> str:
@@ -69,7 +70,7 @@ def retain_words(train_set: Any) -> str:
 def method_words(train_opt: Mapping) -> str:
     """The parts of the objective by their types, after the name of the preset that they are, if they are one's."""
     parts = []
-    for term in TERMS:
+    for term in SHOWN_OPTIONS:
         blocks = train_opt.get(term) or []
         for block in [blocks] if isinstance(blocks, Mapping) else blocks:
             if block.get('type'):
@@ -80,7 +81,7 @@ def method_words(train_opt: Mapping) -> str:
 
 def _is_method(train_opt: Mapping, preset: Mapping) -> bool:
     """Whether the terms are the preset's; its numbers may differ."""
-    return all(_agrees(train_opt.get(term), preset.get(term)) for term in TERMS)
+    return all(_agrees(train_opt.get(term), preset.get(term)) for term in SHOWN_OPTIONS)
 
 
 def _agrees(own: Any, preset: Any) -> bool:

@@ -27,7 +27,7 @@ class CutError(Exception):
     """Leaves a validation after the image it is at."""
 
 
-class Run:
+class WatchedRun:
     """What a stop and a resume need of a training, gathered from the names that `basicsr.train` looks up.
 
     A signal is noted from the second step of a process on. Before, it ends the process at once: there is nothing to
@@ -241,13 +241,13 @@ def write_state(model: Any, epoch: int, current_iter: int) -> None:
 
 
 @contextmanager
-def watched(watch: Watch, seed_given: bool = True) -> Iterator[Run]:
+def watched(watch: Watch, seed_given: bool = True) -> Iterator[WatchedRun]:
     """Let `basicsr.train` run a training that ends well on a signal; inside `prepare_pipeline`.
 
     Args:
         seed_given: whether the option file sets `manual_seed`; without, a resumed run takes the one it began with.
     """
-    pipeline, run = importlib.import_module('basicsr.train'), Run(watch, seed_given)
+    pipeline, run = importlib.import_module('basicsr.train'), WatchedRun(watch, seed_given)
     with ExitStack() as stack:
         for name, replacement in (
                 ('load_resume_state', partial(run.load_state, pipeline.load_resume_state)),

@@ -14,7 +14,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from basicsr_unlearn.files import write_json
 
-FOLDER = 'references'
+REFERENCES_FOLDER = 'references'
 NOTES = 'lines.json'  # beside the events: tag -> [value, last step], as events are slow to read
 SAME = 1e-4  # relative; our choice: another number of threads rounds otherwise
 
@@ -34,7 +34,7 @@ def draw_lines(folder: str | Path, name: str, heights: Mapping[str, float], last
         OptionError: the notes cannot be written.
     """
     for number in count(1):
-        run = Path(folder, FOLDER, name if number == 1 else f'{name} {number}')
+        run = Path(folder, REFERENCES_FOLDER, name if number == 1 else f'{name} {number}')
         known = _notes(run)
         if all(math.isclose(known[tag][0], value, rel_tol=SAME) for tag, value in heights.items() if tag in known):
             break

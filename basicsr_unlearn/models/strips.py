@@ -4,7 +4,7 @@ from collections.abc import Mapping
 import cv2
 import numpy as np
 
-NARROWEST = 96  # pixels of a pane; smaller ones are enlarged, or no name would fit above
+NARROWEST_PANE = 96  # pixels of a pane; smaller ones are enlarged, or no name would fit above
 LETTERS = 1 / 40  # height of capitals over the width of a strip: 10 pixels on TensorBoard's cards of 400
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 PAPER, INK = 255, (30, 30, 30)
@@ -14,9 +14,9 @@ def strip_of(panes: Mapping[str, np.ndarray]) -> np.ndarray:
     """One picture, (h, w, 3) uint8 RGB, on white: the panes from left to right, with their names above.
 
     Args:
-        panes: name -> (h, w, 3) uint8 RGB. Panes narrower than NARROWEST are enlarged, pixel by pixel.
+        panes: name -> (h, w, 3) uint8 RGB. Panes narrower than NARROWEST_PANE are enlarged, pixel by pixel.
     """
-    factor = max(1, -(-NARROWEST // max(pane.shape[1] for pane in panes.values())))
+    factor = max(1, -(-NARROWEST_PANE // max(pane.shape[1] for pane in panes.values())))
     images = [pane.repeat(factor, 0).repeat(factor, 1) for pane in panes.values()]
     total = sum(image.shape[1] for image in images)
     gap = max(2, total // 300)

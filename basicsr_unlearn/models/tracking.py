@@ -20,7 +20,7 @@ from basicsr_unlearn.models.reference_networks import ReferenceNetworks
 from basicsr_unlearn.models.strips import strip_of
 
 DEFAULT_STRIPS = 2
-LONGEST_NAME = 255  # bytes that file systems take
+LONGEST_FILE_NAME = 255  # bytes that file systems take
 DEFAULT_OVER_FORGET_MARGIN = 1.0  # dB below the reference; our choice, see DESIGN: retrained networks differ by about 2
 PANES = {'identity': 'input', 'original': 'original', 'unlearned': 'now', 'retrained': 'retrained', 'gt': 'clean'}
 
@@ -251,10 +251,10 @@ def chart_layout(roles: dict[str, str], results: dict[str, dict[str, float]]) ->
 
 def file_name(stem: str, end: str) -> str:
     """`stem` and `end` as a file name of at most 255 bytes: a longer stem is cut, and marked with its checksum."""
-    if len((stem + end).encode()) <= LONGEST_NAME:
+    if len((stem + end).encode()) <= LONGEST_FILE_NAME:
         return stem + end
     mark = f'~{zlib.crc32(stem.encode()):08x}'
-    kept = stem.encode()[:LONGEST_NAME - len((mark + end).encode())].decode(errors='ignore')
+    kept = stem.encode()[:LONGEST_FILE_NAME - len((mark + end).encode())].decode(errors='ignore')
     return kept + mark + end
 
 

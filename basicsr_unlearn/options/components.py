@@ -19,11 +19,11 @@ from basicsr_unlearn.data.degradation_chain import FILES, LIMITS, PARAMETERS
 from basicsr_unlearn.options.signatures import described, section, section_of
 from basicsr_unlearn.options.values import FromZero, Name, Scale, Section, Text, hint_of, needed, option
 
-OPTIMIZERS = {name: getattr(torch.optim, name) for name in ('Adam', 'AdamW', 'SGD', 'Adamax', 'ASGD', 'RMSprop',
+ALL_OPTIMIZERS = {name: getattr(torch.optim, name) for name in ('Adam', 'AdamW', 'SGD', 'Adamax', 'ASGD', 'RMSprop',
                                                             'Rprop')}
-OURS = dict(list(OPTIMIZERS.items())[:3])  # of UnlearnModel
+OURS = dict(list(ALL_OPTIMIZERS.items())[:3])  # of UnlearnModel
 # BasicSR 1.4.2 as released has Adam alone, its repository the others
-BASICSRS = {name: optimizer for name, optimizer in OPTIMIZERS.items()
+BASICSRS = {name: optimizer for name, optimizer in ALL_OPTIMIZERS.items()
             if f"'{name}'" in inspect.getsource(BasicSRModel.get_optimizer)}
 SCHEDULERS = {'MultiStepLR': lr_scheduler.MultiStepRestartLR, 'MultiStepRestartLR': lr_scheduler.MultiStepRestartLR,
               'CosineAnnealingRestartLR': lr_scheduler.CosineAnnealingRestartLR}

@@ -5,13 +5,13 @@ from pathlib import Path
 import basicsr_unlearn.plugin  # noqa: F401  registers the components
 from basicsr_unlearn.errors import OptionError
 from basicsr_unlearn.methods.presets import expand_method
-from basicsr_unlearn.options.checks import Built, check_section, check_value, registered
 from basicsr_unlearn.options.components import one
 from basicsr_unlearn.options.loader import import_plugins, load_yaml
 from basicsr_unlearn.options.rules import check_keys, check_rules
+from basicsr_unlearn.options.section_checks import Built, check_section, check_value, registered
 from basicsr_unlearn.options.sections import TRAIN, OtherTrain, Run
 
-LARGEST = 2**20  # bytes of an option file; the longest shipped one has 14,000
+LARGEST_FILE = 2**20  # bytes of an option file; the longest shipped one has 14,000
 
 
 def find_option_file(path: str) -> Path:
@@ -45,7 +45,7 @@ def load_option_file(path: str) -> dict:
         raise OptionError(f'The option file {path} is a folder: name the .yml file in it.')
     where = f'the option file {path}'
     try:
-        if not file.is_file() or file.stat().st_size > LARGEST:
+        if not file.is_file() or file.stat().st_size > LARGEST_FILE:
             raise OptionError(f'The option file {path} is no file of options: name a .yml file of less than 1 MB.')
         opt = load_yaml(file.read_text(encoding='utf-8'), where, plugin=True)
     except OSError as error:

@@ -11,8 +11,8 @@ from basicsr_unlearn.core.phases import check_phases
 from basicsr_unlearn.core.tiling import DEFAULT_OVERLAP, check_tile
 from basicsr_unlearn.errors import OptionError
 from basicsr_unlearn.models.unlearn_model import UnlearnModel
-from basicsr_unlearn.options.checks import Built, check_value, registered
 from basicsr_unlearn.options.components import DataSet
+from basicsr_unlearn.options.section_checks import Built, check_value, registered
 from basicsr_unlearn.options.values import hint_of, words
 
 TERMS = ('forget_opt', 'retain_opt', 'adversarial_opt', 'anchor_opt')

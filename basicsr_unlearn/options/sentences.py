@@ -10,7 +10,7 @@ from basicsr_unlearn.options.values import LARGEST_WHOLE
 def shown(value: Any, words: str) -> str:
     """How an error shows a value that is not what `words` say."""
     if 'number' in words and isinstance(value, numbers.Real) and abs(value) > LARGEST_WHOLE:
-        return f'{short(value)}, which is none of the numbers that are {words} and of use'
+        return f'{shortened(value)}, which is none of the numbers that are {words} and of use'
     if value is None:
         return f'empty (~), not {words}'
     if isinstance(value, str) and 'number' in words and as_number(value) is not None:
@@ -18,10 +18,10 @@ def shown(value: Any, words: str) -> str:
         return f"the text '{value}', not {words}: write {plain}"
     if isinstance(value, Mapping):
         return f'a block of options, not {words}'
-    return f'{short(value)}, not {words}'
+    return f'{shortened(value)}, not {words}'
 
 
-def short(value: Any) -> str:
+def shortened(value: Any) -> str:
     """A value as an option file has it, at most 60 characters of it."""
     if isinstance(value, numbers.Integral) and abs(value) > LARGEST_WHOLE:
         return f'{float(value):.0e}' if abs(value) < 1e300 else 'beyond 1e300'

@@ -76,7 +76,7 @@ def untold(network: Mapping[str, Any]) -> dict[str, tuple]:
             if name not in network or network[name] in values}
 
 
-def nearest(weights: Mapping[str, Tensor]) -> Nearest | None:
+def nearest_architecture(weights: Mapping[str, Tensor]) -> Nearest | None:
     """The known network that shares most names and shapes with these weights, or else names, or else shapes; None if
     it shares none of these with any.
     """
@@ -96,10 +96,10 @@ def nearest(weights: Mapping[str, Tensor]) -> Nearest | None:
 
 def unlike_all(weights: Mapping[str, Tensor]) -> str:
     """The sentence, without full stop, about weights that no known network fills."""
-    near = nearest(weights)
+    near = nearest_architecture(weights)
     if near is None:
         return 'No known architecture has weights of such names or shapes'
-    return (f'No known architecture fits; {near.network}, the nearest, has {near.alike or "none"} of its '
+    return (f'No known architecture fits; {near.network}, the nearest_architecture, has {near.alike or "none"} of its '
             f'{near.weights} weights; the first difference: {near.difference}')
 
 

@@ -6,7 +6,7 @@ import torch
 from basicsr.utils.registry import ARCH_REGISTRY
 from recorded_outputs import recorded
 
-from basicsr_unlearn.zoo.detection import describe, nearest, untold
+from basicsr_unlearn.zoo.detection import describe, nearest_architecture, untold
 from basicsr_unlearn.zoo.family import FAMILIES, Family, tidy_factor
 
 TRANSFORMER = {'inp_channels': 3, 'out_channels': 3, 'dim': 8, 'num_blocks': [1, 2, 3, 1], 'num_refinement_blocks': 2,
@@ -63,7 +63,7 @@ BASICSR_BLOCKS = [  # BasicSR's own, each small and as its option files have it
     {'type': 'SwinIR', **SWIN, 'ape': True, 'upscale': 3, 'upsampler': 'pixelshuffle'},
     {'type': 'SwinIR', **SWIN, 'img_size': 4},  # one window: no masks
     {'type': 'SwinIR', **LARGE_SWIN, 'upscale': 4, 'upsampler': 'pixelshuffle'},
-    {'type': 'SwinIR', **LARGE_SWIN, 'img_size': 64, 'upscale': 4, 'upsampler': 'nearest+conv',
+    {'type': 'SwinIR', **LARGE_SWIN, 'img_size': 64, 'upscale': 4, 'upsampler': 'nearest_architecture+conv',
      'resi_connection': '3conv'},
     {'type': 'HiFaceGAN', 'num_in_ch': 3, 'num_feat': 4},
     {'type': 'BasicVSR', 'num_feat': 8, 'num_block': 3}, {'type': 'BasicVSR', 'num_feat': 64, 'num_block': 30},
@@ -133,19 +133,19 @@ def test_adair_without_frequency_blocks_is_restormer():
 
 
 def test_another_network_is_none_of_them():
-    assert describe({}) is None and nearest({}) is None
+    assert describe({}) is None and nearest_architecture({}) is None
     assert describe(dict(torch.nn.Conv2d(3, 3, 3).state_dict())) is None
 
 
 def test_the_nearest_network_and_the_first_difference_are_named():
     weights = weights_of(BLOCKS[0])
     wider = {**weights, 'ending.weight': torch.empty(5, 4, 3, 3)}
-    found = nearest(wider)
+    found = nearest_architecture(wider)
     assert (found.network, found.alike, found.weights) == ('NAFNet', len(weights) - 1, len(weights))
     assert found.difference == 'ending.weight is 5x4x3x3, there 3x4x3x3'
-    assert nearest({**weights, 'extra': torch.empty(1)}).difference == 'extra is not in it'
+    assert nearest_architecture({**weights, 'extra': torch.empty(1)}).difference == 'extra is not in it'
     del weights['ending.bias']
-    assert nearest(weights).difference == 'ending.bias is missing'
+    assert nearest_architecture(weights).difference == 'ending.bias is missing'
 
 
 def test_settings_without_a_trace_are_told_apart_from_those_that_were_read():
@@ -166,7 +166,7 @@ def test_an_architecture_of_another_package_is_known_by_its_defaults(monkeypatch
     monkeypatch.setitem(FAMILIES, 'Foreign', Family(lambda shapes: {'width': shapes['0.weight'][0]}))
     assert describe(Foreign(8).state_dict()) == {'type': 'Foreign', 'width': 8}  # as `settings_of` registers it
     monkeypatch.delitem(FAMILIES, 'Foreign')
-    assert nearest(Foreign(8).state_dict()).difference == '0.weight is 8x3x3x3, there 7x3x3x3'
+    assert nearest_architecture(Foreign(8).state_dict()).difference == '0.weight is 8x3x3x3, there 7x3x3x3'
 
 
 def test_batch_norm_counters_may_be_absent():

@@ -13,8 +13,8 @@ from basicsr_unlearn.core.samples import Sample
 from basicsr_unlearn.core.seeds import own_random_numbers
 from basicsr_unlearn.errors import OptionError
 from basicsr_unlearn.methods.presets import method_names, read_method
-from basicsr_unlearn.options.checks import check_component
 from basicsr_unlearn.options.components import Slot
+from basicsr_unlearn.options.section_checks import check_component
 
 # isort: split
 from basicsr.utils.registry import LOSS_REGISTRY

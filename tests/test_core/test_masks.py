@@ -12,7 +12,7 @@ from basicsr_unlearn.archs.promptir_arch import PromptIR
 from basicsr_unlearn.archs.restormer_arch import Restormer
 from basicsr_unlearn.core.edits.reset_edit import ResetSmallestGradient
 from basicsr_unlearn.core.masks.fisher_mask import FisherMask
-from basicsr_unlearn.core.masks.layer_mask import PARTS, LastLayersMask, LayerMask, matches
+from basicsr_unlearn.core.masks.layer_mask import NETWORK_PARTS, LastLayersMask, LayerMask, matches
 from basicsr_unlearn.core.masks.saliency_mask import SaliencyMask
 from basicsr_unlearn.core.masks.smallest_gradient_mask import SmallestGradientMask
 from basicsr_unlearn.core.parts import MASKS, Evidence, live_parameters
@@ -168,7 +168,7 @@ def test_parts_of_an_unknown_network_are_refused():
 def test_the_parts_are_disjoint_and_make_up_each_known_network(net, parts):
     net = net()
     masks = []
-    for part in PARTS:
+    for part in NETWORK_PARTS:
         try:
             masks.append(LayerMask(part=part)(Evidence(net)))
         except OptionError:

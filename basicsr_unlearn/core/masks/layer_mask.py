@@ -15,7 +15,7 @@ from basicsr_unlearn.errors import OptionError
 
 # Names of NAFNet, of the Restormer family (Restormer, PromptIR, AdaIR: its frequency blocks fre1 to 3 sit in the
 # decoder) and of AirNet (E: degradation encoder, R: restorer). The lowest resolution counts as encoder, our choice.
-PARTS = {
+NETWORK_PARTS = {
     'encoder': ('intro', 'encoders', 'downs', 'middle_blks', 'patch_embed', 'encoder_level*', 'down[0-9]*', 'latent',
                 'E'),
     'decoder': ('ups', 'decoders', 'ending', 'up[0-9]*', 'reduce_*', 'noise_level*', 'fre[0-9]', 'decoder_level*',
@@ -48,7 +48,7 @@ class LayerMask(Mask):
         if part is None and include is None and exclude is None:
             raise ValueError('LayerMask needs part, include or exclude: which weights may move.')
         if part is not None:
-            check_choice('part', part, PARTS)
+            check_choice('part', part, NETWORK_PARTS)
         self.part = part
         self.include, self.exclude = _patterns('include', include), _patterns('exclude', exclude)
 
@@ -68,14 +68,14 @@ class LayerMask(Mask):
 
     def _part_patterns(self, parameters: dict[str, nn.Parameter]) -> tuple[str, ...]:
         unknown = [name for name in parameters
-                   if not any(matches(name, pattern) for patterns in PARTS.values() for pattern in patterns)]
+                   if not any(matches(name, pattern) for patterns in NETWORK_PARTS.values() for pattern in patterns)]
         if unknown:  # of an unknown network some names may match by chance
             raise OptionError(f"LayerMask: the parts of this network are not known, since '{unknown[0]}' belongs to "
-                              f'none of {", ".join(PARTS)}: use include in place of part.')
-        if not any(matches(name, pattern) for name in parameters for pattern in PARTS[self.part]):
+                              f'none of {", ".join(NETWORK_PARTS)}: use include in place of part.')
+        if not any(matches(name, pattern) for name in parameters for pattern in NETWORK_PARTS[self.part]):
             raise OptionError(f"LayerMask: this network has no part '{self.part}': its weights have names such as "
                               f'{_examples(parameters)}.')
-        return PARTS[self.part]
+        return NETWORK_PARTS[self.part]
 
 
 @registered_in(MASKS)

@@ -11,10 +11,10 @@ from basicsr_unlearn.core.tiling import DEFAULT_OVERLAP, check_tile
 from basicsr_unlearn.core.yardstick import Yardstick, yardstick_of
 from basicsr_unlearn.errors import OptionError
 from basicsr_unlearn.options.audit_sections import AuditFile
-from basicsr_unlearn.options.checks import check_section
 from basicsr_unlearn.options.option_file import find_option_file, load_option_file
 from basicsr_unlearn.options.overrides import override
-from basicsr_unlearn.options.sentences import short
+from basicsr_unlearn.options.section_checks import check_section
+from basicsr_unlearn.options.sentences import shortened
 
 AUDITS = Path('results/audit')
 ROLES = ('forget', 'unseen', 'retain')
@@ -152,8 +152,8 @@ def _check_measure(measure: Mapping[str, dict], datasets: Mapping) -> None:
                                   f'{" or ".join(roles)}: ' + (f'use {" or ".join(there)}.' if there else 'add one.'))
     for name, key in (('relearning', 'steps'), ('relearning', 'seeds'), ('recovery', 'steps')):
         if name in measure and sorted(set(measure[name][key])) != measure[name][key]:
-            raise OptionError(f'measure.{name}.{key} is {short(measure[name][key])}, not a list of whole numbers, each '
-                              'larger than the one before.')
+            raise OptionError(f'measure.{name}.{key} is {shortened(measure[name][key])}, not a list of whole numbers, '
+                              'each larger than the one before.')
     try:
         attack = attack_settings(measure.get('robustness', {}).get('attack'))
     except ValueError as error:

@@ -16,10 +16,10 @@ from basicsr_unlearn.engine.preflight import preflight
 from basicsr_unlearn.errors import OptionError, UnlearnError
 from basicsr_unlearn.methods.presets import expand_method
 from basicsr_unlearn.options.benchmark_sections import BenchmarkFile
-from basicsr_unlearn.options.checks import check_section
 from basicsr_unlearn.options.loader import plugins_of
 from basicsr_unlearn.options.option_file import check_options, find_option_file, load_option_file
-from basicsr_unlearn.options.sentences import short
+from basicsr_unlearn.options.section_checks import check_section
+from basicsr_unlearn.options.sentences import shortened
 from basicsr_unlearn.options.validation_sets import measures
 from basicsr_unlearn.proof.benchmark.records import given_record
 from basicsr_unlearn.proof.cache import cache_key, data_digest, file_digest
@@ -74,7 +74,7 @@ def read_benchmark(path: str, quick: bool = False) -> Benchmark:
         raise OptionError('test has a single set: add one of what shall be kept.')
     for key, values in (('seeds', opt['seeds']), ('relearn.steps', opt['relearn']['steps'])):
         if sorted(set(values)) != values:
-            raise OptionError(f'{key} is {short(values)}, not a list of whole numbers, each larger than the one '
+            raise OptionError(f'{key} is {shortened(values)}, not a list of whole numbers, each larger than the one '
                               'before.')
     name = f'{opt["name"]}_quick' if quick else opt['name']
     _check_name(name, 'name')

@@ -7,7 +7,7 @@ from annotated_types import MinLen
 
 from basicsr_unlearn.errors import OptionError
 from basicsr_unlearn.options.components import KINDS, OfMetric, Slot, entries, one, slot_of, terms_of
-from basicsr_unlearn.options.sentences import as_number, join, nearest, short, shown, unknown
+from basicsr_unlearn.options.sentences import as_number, join, nearest, shown, unknown
 from basicsr_unlearn.options.values import Section, accepts, alternatives, choices_of, hint_of, is_section, split, words
 
 Built = dict[str, Any]  # parts by the name of the option, such as train.mask_opt or train.edit_opt[1]
@@ -162,7 +162,3 @@ def check_dataset(block: Any, where: str, extra: type[Section] | None = None) ->
 def registered(kind: str, name: Any, where: str) -> Any:
     """What `name` stands for among the components of a kind. Raises OptionError with the nearest."""
     return entries(kind)[component_name(name, Slot(kind), where)]
-
-
-__all__ = ['Built', 'check_component', 'check_dataset', 'check_metrics', 'check_section', 'check_value', 'registered',
-           'short']
