@@ -72,7 +72,7 @@ def trained(*kinds: str, steps: int) -> Net:
 @torch.no_grad()
 def psnr(net: nn.Module, kind: str) -> float:
     """In dB, on images that no network was trained on."""
-    torch.manual_seed(1)
+    torch.manual_seed(7)
     pair = batch(kind, 256)
     return float(-10 * (net(pair['lq']).clamp(0, 1) - pair['gt']).square().mean((1, 2, 3)).log10().mean())
 
