@@ -6,7 +6,7 @@ import torch
 from annotated_types import MinLen
 
 from basicsr_unlearn.errors import OptionError
-from basicsr_unlearn.options.components import KINDS, OfMetric, Slot, entries, one, slot_of, terms_of
+from basicsr_unlearn.options.components import KINDS, Slot, entries, slot_of, terms_of
 from basicsr_unlearn.options.sentences import as_number, join, nearest, shown, unknown
 from basicsr_unlearn.options.values import Section, accepts, alternatives, choices_of, hint_of, is_section, split, words
 
@@ -147,16 +147,6 @@ def _built(slot: Slot, name: str, block: Mapping, where: str) -> Any:
         return target(*first, **arguments)
     except (ValueError, TypeError, AssertionError) as error:
         raise OptionError(f'{where} does not work: {str(error)[:300].rstrip(".")}.') from error
-
-
-def check_metrics(metrics: Mapping, where: str) -> None:
-    """Check the blocks of `val.metrics` or an audit's `metrics`. Raises OptionError."""
-    check_value(metrics, dict[str, one('metric', OfMetric)], where)
-
-
-def check_dataset(block: Any, where: str, extra: type[Section] | None = None) -> None:
-    """Check the block of a data set; `extra` has options that are others than in a run. Raises OptionError."""
-    check_component(block, Slot('data set', None, extra), where)
 
 
 def registered(kind: str, name: Any, where: str) -> Any:
