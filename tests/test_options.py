@@ -151,7 +151,7 @@ def test_valid_values_pass(opt, dotted, value):
     ('train.retain_opt', 'L1Loss', "train.retain_opt is 'L1Loss', not a block of options"),
     ('datasets.train.use_rot', 1, 'datasets.train.use_rot is 1, not true or false'),
     ('datasets.train.forget', {'type': 'x'}, 'datasets.train.forget is a block of options, not a list'),
-    ('datasets.val_haze.dataroot_lq', 3, 'datasets.val_haze.dataroot_lq is 3, not a text'),
+    ('datasets.val_haze.dataroot_lq', 3, 'datasets.val_haze.dataroot_lq is 3, not a string'),
     ('path', None, 'The option path is missing'),
     ('num_gpu', 'all', "num_gpu is 'all', not auto or a whole number from 0"),
     # out of range
@@ -178,7 +178,7 @@ def test_valid_values_pass(opt, dotted, value):
     ('train.optim_g.betas', 0.9, 'train.optim_g.betas is 0.9'),
     ('train.scheduler.periods', ['a'], r"train.scheduler.periods\[0\] is 'a', not a whole number from 1"),
     # a component of another kind
-    ('model_type', ['UnlearnModel'], 'model_type is .*, not a text'),
+    ('model_type', ['UnlearnModel'], 'model_type is .*, not a string'),
     ('network_g.type', {'a': 1}, 'network_g.type is a block of options, not the name of a component'),
     ('train.forget_opt.type', ['L1Loss'], r"train.forget_opt.type is \['L1Loss'\], not the name of a component"),
     ('train.optim_g.type', 5, 'train.optim_g.type is 5'),

@@ -107,4 +107,4 @@ def _default(field: Any) -> str:
 
 
 def _cell(string: str) -> str:
-    return string.replace('|', r'\|').replace('<', '&lt;').replace('\n', ' ')
+    return string.replace('|', r'\|').replace('<', '&lt;').replace('__', r'\_\_').replace('\n', ' ')

@@ -59,7 +59,7 @@ def _data_sets(datasets: Mapping, is_train: bool) -> None:
     for key, block in datasets.items():
         where = f'datasets.{key}'
         if block.get('name') is None:
-            raise OptionError(f'The option {where}.name is missing: it must be a text.')
+            raise OptionError(f'The option {where}.name is missing: it must be a string.')
         if block['name'] in names and key != 'train':
             raise OptionError(f"{where}.name and {names[block['name']]}.name are both '{block['name']}': results are "
                               'filed under that name, so give each data set its own.')

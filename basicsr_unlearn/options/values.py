@@ -113,8 +113,8 @@ def words(hint: Any) -> str:
         is_plain = entry.startswith('a ') and ' or ' not in entry
         noun, _, rest = entry.removeprefix('a whole ').removeprefix('a ').partition(' ')
         whole = 'whole ' if entry.startswith('a whole ') else ''
-        return f'a list of {whole}{noun}s {rest}'.strip() if is_plain and noun in ('number', 'text') else 'a list'
-    names = {bool: 'true or false', int: 'a whole number', float: 'a number', str: 'a text', NoneType: '~',
+        return f'a list of {whole}{noun}s {rest}'.strip() if is_plain and noun in ('number', 'string') else 'a list'
+    names = {bool: 'true or false', int: 'a whole number', float: 'a number', str: 'a string', NoneType: '~',
              list: 'a list', Any: 'anything'}
     return names[hint] if hint in names else 'a block of options'
 
