@@ -99,7 +99,7 @@ def unlike_all(weights: Mapping[str, Tensor]) -> str:
     near = nearest_architecture(weights)
     if near is None:
         return 'No known architecture has weights of such names or shapes'
-    return (f'No known architecture fits; {near.network}, the nearest_architecture, has {near.alike or "none"} of its '
+    return (f'No known architecture fits; {near.network}, the nearest, has {near.alike or "none"} of its '
             f'{near.weights} weights; the first difference: {near.difference}')
 
 

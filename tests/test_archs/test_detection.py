@@ -63,7 +63,7 @@ BASICSR_BLOCKS = [  # BasicSR's own, each small and as its option files have it
     {'type': 'SwinIR', **SWIN, 'ape': True, 'upscale': 3, 'upsampler': 'pixelshuffle'},
     {'type': 'SwinIR', **SWIN, 'img_size': 4},  # one window: no masks
     {'type': 'SwinIR', **LARGE_SWIN, 'upscale': 4, 'upsampler': 'pixelshuffle'},
-    {'type': 'SwinIR', **LARGE_SWIN, 'img_size': 64, 'upscale': 4, 'upsampler': 'nearest_architecture+conv',
+    {'type': 'SwinIR', **LARGE_SWIN, 'img_size': 64, 'upscale': 4, 'upsampler': 'nearest+conv',
      'resi_connection': '3conv'},
     {'type': 'HiFaceGAN', 'num_in_ch': 3, 'num_feat': 4},
     {'type': 'BasicVSR', 'num_feat': 8, 'num_block': 3}, {'type': 'BasicVSR', 'num_feat': 64, 'num_block': 30},
