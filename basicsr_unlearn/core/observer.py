@@ -20,6 +20,9 @@ class Observer:
         shared: whether several processes train together; all are told the same.
         tell: called with a sentence for a person.
 
+    Raises:
+        OptionError: the score lacks `name` or `untouched`.
+
     >>> from basicsr_unlearn.core.batch_scores import Psnr
     >>> Observer(Psnr(), StopRule(retain_budget=0.1)).streams
     ['forget', 'retain']
@@ -27,6 +30,9 @@ class Observer:
 
     def __init__(self, score: Callable, stop_rule: StopRule | None = None, dual: DualWeight | None = None,
                  shared: bool = False, tell: Callable[[str], None] = print) -> None:
+        if not (hasattr(score, 'name') and hasattr(score, 'untouched')):
+            raise OptionError('score has no name or no untouched, the score of doing nothing: give an object with '
+                              'both, as core.batch_scores.Psnr.')
         self.score, self.stop_rule, self.dual, self.shared, self.tell = score, stop_rule, dual, shared, tell
 
     @property

@@ -168,9 +168,12 @@ def run_streams(samples: Mapping[str, Sample], trained: Container[str], observed
 
 
 def on_device(batch: Batch, device: torch.device) -> Batch:
-    """The batch with its tensors on a device.
+    """The batch with its tensors on a device. Raises OptionError for what is no mapping.
 
     >>> on_device({'lq': torch.zeros(1), 'name': 'a'}, torch.device('cpu'))['name']
     'a'
     """
+    if not isinstance(batch, Mapping):
+        raise OptionError(f"A batch is a {type(batch).__name__}: give a mapping of tensors, such as {{'lq': images, "
+                          "'gt': clean images}.")
     return {name: value.to(device) if torch.is_tensor(value) else value for name, value in batch.items()}

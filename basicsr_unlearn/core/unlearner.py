@@ -16,6 +16,8 @@ from basicsr_unlearn.core.building import (
     build_preparation,
     build_stop_rule,
     check_given,
+    check_networks,
+    check_optimizers,
     method_options,
 )
 from basicsr_unlearn.core.gradients import gradient_cosine, require_finite
@@ -93,9 +95,12 @@ class Unlearner:
                  error: ErrorOf = restoration_error, fresh: Callable[[], nn.Module] | None = None,
                  total_iter: int | None = None, amp: str | None = None, conflict_freq: int = 0, seed: int = 0,
                  tell: Callable[[str], None] = warnings.warn, **options: Any) -> None:
+        if amp not in (None, 'bf16'):
+            raise OptionError(f"amp is {amp!r}: write 'bf16', or leave it out.")
         check_given(options, objective=objective, preparation=preparation, stop_rule=stop_rule, optimizer=optimizer)
         train = method_options(method, options)
         self.nets = dict(net) if isinstance(net, Mapping) else {MAIN: net}
+        check_networks(self.nets)
         self.main = next(iter(self.nets))
         self.device = next(self.net.parameters()).device
         self.objective = (objective or build_objective(train, seed)).to(self.device)
@@ -103,6 +108,7 @@ class Unlearner:
         self.stop_rule = stop_rule or build_stop_rule(train)
         self.optimizers = dict(optimizer) if isinstance(optimizer, Mapping) else {
             self.main: optimizer or build_optimizer(train.get('optim_g') or {}, self.trainable(self.main))}
+        check_optimizers(self.optimizers, self.nets, [self.objective.trains(term) for term in self.objective.losses])
         self.teacher = frozen_copy(self.net) if teacher is None else teacher
         self.run, self.error, self.fresh = run, error, fresh
         self.observer = Observer(score or Psnr(), self.stop_rule, self.objective.dual, is_shared(self.net), tell)
@@ -149,7 +155,6 @@ class Unlearner:
         """
         if self.prepared:
             return
-        self.prepared = True
         streams = [[on_device(batch, self.device) for batch in batches] for batches in (forget, retain)]
         evidence = Evidence(learning_copy(self.teacher, bare(self.net)), *streams, self._untrained,
                             torch.Generator().manual_seed(self.seed), self.error, self.run)
@@ -159,6 +164,7 @@ class Unlearner:
             self.preparation.rate = rate = of_first_process(self.preparation.rate, self.device, is_shared(self.net))
             for group in self.optimizers[self.main].param_groups:
                 group.update({name: rate * group[name] for name in ('lr', 'initial_lr') if name in group})
+        self.prepared = True  # only now: after an error the next step must not train a network that is half set up
 
     def _untrained(self, seed: int | None = None) -> nn.Module:
         """A network of the same architecture with fresh weights, which the run's seed sets where none is given."""
@@ -275,6 +281,7 @@ class Unlearner:
     def state_dict(self) -> dict:
         """All that an exact resume needs, networks included; plain enough for `torch.load(..., weights_only=True)`."""
         return {'iteration': self.iteration, 'seed': self.seed, 'prepared': self.prepared,
+                'terms': self.objective.terms,
                 'nets': {name: bare(net).state_dict() for name, net in self.nets.items()},
                 'teacher': self.teacher.state_dict(),
                 'optimizers': {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
@@ -283,7 +290,17 @@ class Unlearner:
                 'stop_rule': self.stop_rule and self.stop_rule.state_dict(), 'passes': self.passes.samples}
 
     def load_state_dict(self, state: Mapping) -> None:
-        """Go on from a state, in an unlearner of the same method and networks."""
+        """Go on from a state, in an unlearner of the same method and networks.
+
+        Raises:
+            OptionError: it is no such state, or that of another method.
+        """
+        if 'iteration' not in state or 'objective' not in state:
+            raise OptionError(f'This is no state of an Unlearner but has {", ".join(map(str, state)) or "nothing"}: '
+                              'give what its state_dict() returned.')
+        if (terms := state.get('terms', self.objective.terms)) != self.objective.terms:
+            raise OptionError(f'The state is of a method with the terms {", ".join(terms)}, and this one has '
+                              f'{", ".join(self.objective.terms)}: make the Unlearner with the same method.')
         self.iteration, self.seed, self.prepared = state['iteration'], state['seed'], state['prepared']
         for name, net in self.nets.items():
             bare(net).load_state_dict(state['nets'][name])

@@ -250,6 +250,40 @@ def test_a_method_that_needs_fresh_weights_says_so():
         Unlearner(trained(), 'retrain').step(retain=batches(1)[0][1])
 
 
+def test_an_error_in_the_preparation_comes_again_instead_of_a_run_without_it():
+    unlearner, (batch,) = Unlearner(trained(), 'retrain'), batches(1)
+    for _ in range(2):
+        with pytest.raises(OptionError, match='give fresh'):
+            unlearner.step(retain=batch[1])
+
+
+@pytest.mark.parametrize('net, options, named', [
+    ('net.pth', {}, 'is a str'), ({}, {}, 'no network'), (nn.Identity(), {}, 'no weight that takes a gradient'),
+    (nn.Conv2d(3, 3, 1).requires_grad_(False), {}, 'no weight that takes a gradient'),
+    (nn.Conv2d(3, 3, 1), {'optimizer': torch.optim.SGD(nn.Conv2d(3, 3, 1).parameters(), lr=1.0)}, 'no weight of that'),
+    (nn.Conv2d(3, 3, 1), {'optimizer': {'judge': None}}, 'optimizer of judge'),
+    (nn.Conv2d(3, 3, 1), {'amp': 'fp16'}, 'fp16'), (nn.Conv2d(3, 3, 1), {'score': max}, 'score has no name'),
+])
+def test_a_network_or_part_that_cannot_serve_is_one_sentence(net, options, named):
+    with pytest.raises(OptionError, match=f'{named}[^\n]*\\.$'):
+        Unlearner(net, 'calibrated', **options)
+
+
+@pytest.mark.parametrize('forget, named', [
+    (torch.zeros(2, 3, 16, 16), 'batch is a Tensor'), ((torch.zeros(2, 3, 16, 16),) * 2, 'batch is a tuple'),
+    ({'lq': torch.zeros(2, 3, 16, 16), 'gt': torch.zeros(2, 1, 16, 16)}, r'gt is \(2, 1, 16, 16\)'),
+])
+def test_a_batch_of_another_form_is_one_sentence(forget, named):
+    with pytest.raises(OptionError, match=f'{named}[^\n]*\\.$'):
+        own('calibrated').step(forget, batches(1)[0][1])
+
+
+@pytest.mark.parametrize('state, named', [({'params': {}}, 'has params'), (None, 'forget, retain, adversarial')])
+def test_a_state_of_something_else_is_one_sentence(state, named):
+    with pytest.raises(OptionError, match=named):
+        own('calibrated').load_state_dict(state or own('resistant').state_dict())
+
+
 # ---------------------------------------------------------------- other networks and data
 
 class ToReal:
@@ -284,3 +318,11 @@ def test_two_networks_and_samples_without_images_need_nothing_new():
     assert not torch.equal(nets['judge'].weight, before['judge'].weight)
     state = unlearner.state_dict()
     assert set(state['nets']) == set(state['optimizers']) == {'g', 'judge'}
+
+
+def test_a_term_that_trains_a_network_without_optimizer_is_one_sentence():
+    """It would silently be left out."""
+    nets = {'g': nn.Linear(4, 6), 'judge': nn.Linear(6, 1)}
+    with pytest.raises(OptionError, match='trains judge, which has no optimizer'):
+        Unlearner(nets, objective=Objective({'make': ToReal(), 'judge': Judging()}),
+                  optimizer=torch.optim.SGD(nets['g'].parameters(), lr=0.1))
