@@ -1,6 +1,7 @@
 """The command `basicsr-unlearn run`: a network of one's own forgets, from checkpoint and folders to the verdict."""
 import sys
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from basicsr_unlearn.cli.new import write_option_file
 from basicsr_unlearn.cli.run_flags import parser_of
@@ -22,7 +23,7 @@ def _main(argv: list[str] | None) -> int:
     parser.add_argument('--out', metavar='FORGOT.pth', help='where to put the unlearned network, beside the folder of '
                         'the experiment')
     args = parser.parse_args(argv)
-    out = _checked_out(args.out, args.force)
+    out = _checked_out(args.out, args.checkpoint, args.force)
     file, runs = write_option_file(args, runs=True), []
     print(flush=True)
     code = run('train', ['-opt', file], end=lambda *what: runs.append(finish(*what)))
@@ -39,15 +40,23 @@ def _network(finished: FinishedRun) -> str:
     return finished.record['networks']['unlearned']['path']
 
 
-def _checked_out(out: str | None, force: bool) -> Path | None:
+def _checked_out(out: str | None, checkpoint: str, force: bool) -> Path | None:
+    """The path of --out, which is tried before anything is trained. Raises OptionError."""
     if out is None:
         return None
     path = Path(out).expanduser()
     if path.is_dir():
         raise OptionError(f'--out {out} is a folder: name the file to write.')
+    if path.resolve() == Path(checkpoint).expanduser().resolve():
+        raise OptionError(f'--out {out} is the checkpoint itself, from which a second run starts: name another file.')
     if path.exists() and not force:
         raise OptionError(f'--out {out} exists: name another file, or add --force to overwrite it.')
-    return path
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    try:
+        with TemporaryFile(dir=folder):
+            return path
+    except OSError as error:
+        raise OptionError(f'--out {out} cannot be written: {folder}: {error.strerror}.') from error
 
 
 if __name__ == '__main__':

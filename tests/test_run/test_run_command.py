@@ -134,6 +134,8 @@ def test_kept_pairs_and_known_degradations_side_by_side(brightener, photos):
     (['--forget', 'dark', 'bright', '--network', 'OwnFilter', 'side'], "--network side has no '='"),
     (['--forget', 'dark', 'bright', '--network', 'side=4', 'x=1'], 'unexpected keyword argument'),
     (['--forget', 'dark', 'bright', '--plugin', 'nonets'], '--plugin nonets: there is no such package here'),
+    (['--forget', 'dark', 'bright', '--out', 'brightener.pth', '--force'], 'is the checkpoint itself'),
+    (['--forget', 'dark', 'bright', '--out', 'taken.yml/forgot.pth'], '--out taken.yml/forgot.pth cannot be written'),
     (['--forget', 'dark', 'bright', '--opt', 'taken.yml', '--keep', 'clean'], 'taken.yml exists'),
 ])
 def test_each_thing_that_is_wrong_is_one_sentence(brightener, photos, capsys, argv, words):
