@@ -118,7 +118,7 @@ def test_basicsr_itself_registers_all_by_the_tag_of_this_or_the_former_version(t
 
 
 @pytest.mark.parametrize('plugin', ["[!!python/name:a.b '', c.d]", '[]', '{}', '{a: 1}', "[[!!python/name:a.b '']]",
-                                    '~'])
+                                    '~', '3', "[!!python/name:a.b '', 3]", '[[c.d]]'])
 def test_a_plugin_that_names_no_package_is_refused(plugin):
     with pytest.raises(OptionError, match='Line 1 of it has'):
         load_yaml(f'plugin: {plugin}', 'it', plugin=True)

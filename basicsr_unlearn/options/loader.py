@@ -138,9 +138,10 @@ def _check_size(string: str, where: str) -> None:
 def _check_node(node: yaml.Node, where: str, path: tuple[str | int, ...], plugin: bool) -> None:
     line = f'Line {node.start_mark.line + 1} of {where}'
     is_plugin = plugin and path in ((PLUGIN_KEY,), (PLUGIN_KEY, 0))
-    if is_plugin and (isinstance(node, yaml.MappingNode) or node.value == [] or node.tag == f'{PREFIX}null'):
+    if is_plugin and (isinstance(node, yaml.MappingNode) or node.value == [] or node.tag == f'{PREFIX}null'
+                      or len(path) == 2 and isinstance(node, yaml.SequenceNode)):
         raise OptionError(f'{line} has a plugin that names no package: write plugin: {PLUGIN_FORM}.')
-    if is_plugin and node.tag == f'{PREFIX}str':
+    if is_plugin and isinstance(node, yaml.ScalarNode) and node.tag in PLAIN_TAGS:
         raise OptionError(f'{line} has a plugin that is not imported, as it has no tag: write plugin: {PLUGIN_FORM}.')
     if is_plugin and node.tag.startswith(NAME_TAG) and node.value == '':
         return
