@@ -8,7 +8,7 @@ import yaml
 from basicsr.utils.options import ordered_yaml
 from basicsr.utils.registry import DATASET_REGISTRY, LOSS_REGISTRY
 
-from basicsr_unlearn.cli import show
+from basicsr_unlearn.cli import check, show
 from basicsr_unlearn.errors import OptionError
 from basicsr_unlearn.options.option_file import check_options, find_option_file, load_option_file
 
@@ -213,6 +213,13 @@ def test_nothing_to_learn(opt):
         del opt['train'][name]
     with pytest.raises(OptionError, match='no forget_opt, retain_opt, adversarial_opt or anchor_opt'):
         check_options(opt, is_train=True)
+
+
+def test_a_misspelt_train_block_is_named(in_tmp_path, capsys):
+    Path('a.yml').write_text(re.sub('^train:', 'trian:', UNLEARN, flags=re.MULTILINE), encoding='utf-8')
+    for command in (check, show):
+        assert command.main(['-opt', 'a.yml']) == 2
+        assert 'trian is no option: did you mean train?' in capsys.readouterr().err
 
 
 def test_list_of_folders_only_inside_a_mix(opt):

@@ -8,7 +8,7 @@ import torch
 
 from basicsr_unlearn.engine.entry import Parser, guarded
 from basicsr_unlearn.engine.preflight import preflight
-from basicsr_unlearn.options.option_file import check_options
+from basicsr_unlearn.options.option_file import check_options, is_training
 from basicsr_unlearn.options.overrides import read_options
 
 
@@ -27,7 +27,7 @@ def _main(argv: list[str] | None) -> int:
                         help='override options of the file, as in train')
     args = parser.parse_args(argv)
     opt = read_options(args.opt, args.force_yml)
-    is_train = 'train' in opt
+    is_train = is_training(opt)
     check_options(opt, is_train)
     print(f'options     {args.opt}: {"training" if is_train else "test"} of {opt["model_type"]}', flush=True)
     preflight(as_parsed(opt, is_train), args.full, lambda line: print(line, flush=True))

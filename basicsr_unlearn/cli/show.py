@@ -12,7 +12,7 @@ from basicsr_unlearn.errors import OptionError
 from basicsr_unlearn.methods.presets import FOLDER, MEANT, PARTS, method_names
 from basicsr_unlearn.options.components import KINDS, Slot, entries
 from basicsr_unlearn.options.json_schema import schema_line, schema_text
-from basicsr_unlearn.options.option_file import check_options, load_option_file
+from basicsr_unlearn.options.option_file import check_options, is_training, load_option_file
 from basicsr_unlearn.options.option_text import option_text
 from basicsr_unlearn.options.overrides import method_entries, read_options
 from basicsr_unlearn.options.values import hint_of, split, words
@@ -53,7 +53,7 @@ def _main(argv: list[str] | None) -> int:
 def file_text(path: str, entries: list[str]) -> str:
     """The option file, complete; above it, where it names a method, a comment on what does not come from that."""
     opt = read_options(path, entries)
-    check_options(opt, is_train='train' in opt)
+    check_options(opt, is_training(opt))
     train = load_option_file(path).get('train') or {}
     beside = [key for key in train if key in PARTS] if train.get('method') and not method_entries(entries) else []
     note = f'# Not of the method but beside it in {path}: {", ".join(beside)}.\n' if beside else ''

@@ -59,6 +59,11 @@ def load_option_file(path: str) -> dict:
     return opt
 
 
+def is_training(opt: dict) -> bool:
+    """Whether an option file is one of training: it has a block `train`, or data for one, whatever it is called."""
+    return 'train' in opt or isinstance(opt.get('datasets'), dict) and 'train' in opt['datasets']
+
+
 def check_options(opt: dict, is_train: bool) -> Built:
     """Check an option file, as read or as BasicSR's parse_options returns it.
 
