@@ -19,12 +19,6 @@ from basicsr_unlearn.methods.presets import PARTS, expand_method
 OPTIMIZERS = {'Adam': torch.optim.Adam, 'AdamW': torch.optim.AdamW, 'SGD': torch.optim.SGD}
 AUTO, UNFITTED = 'auto', 1.0  # as optim_g.lr; the rate that optimizer and schedule have until it is fitted
 LOSS_TERMS = ('forget', 'retain', 'adversarial')
-DESCRIBED = {  # part -> the options that describe it
-    'objective': (*(f'{term}_opt' for term in LOSS_TERMS), 'anchor_opt', 'phases', 'dual_opt', 'conflict_opt'),
-    'preparation': ('edit_opt', 'mask_opt', 'proxy_opt', 'forget_step', 'evidence_batches'),
-    'stop_rule': ('stop_opt',),
-    'optimizer': ('optim_g', 'forget_step'),
-}
 Options = Mapping[str, Any]
 MakeLoss = Callable[[dict], nn.Module]
 
@@ -146,53 +140,6 @@ def build_optimizer(block: Options, parameters: Iterable[nn.Parameter], where: s
         return OPTIMIZERS[kind](parameters, **options)
     except (TypeError, ValueError) as error:
         raise OptionError(f'{where}optim_g: {str(error).rstrip(".")}.') from error
-
-
-def check_given(options: Options, **parts: Any) -> None:
-    """Raise OptionError if an option describes what is given as a part already.
-
-    >>> check_given({'grad_clip': 1.0}, objective=None)
-    """
-    for part, keys in DESCRIBED.items():
-        both = [key for key in keys if options.get(key) is not None]
-        if parts.get(part) is not None and both:
-            raise OptionError(f'{both[0]} is given, and {part} beside it, which stands in its place: give one of them.')
-
-
-def check_networks(nets: Mapping[str, Any]) -> None:
-    """Raise OptionError unless these are modules, the first of which has a weight that takes a gradient.
-
-    >>> check_networks({'g': nn.Conv2d(3, 3, 1)})
-    """
-    for name, net in nets.items():
-        if not isinstance(net, nn.Module):
-            raise OptionError(f'The network {name} is a {type(net).__name__}: give the torch module with its weights.')
-    if not any(p.requires_grad for net in list(nets.values())[:1] for p in net.parameters()):
-        raise OptionError(f'{f"The network {next(iter(nets))} has" if nets else "There is no network with"} no weight '
-                          'that takes a gradient, so nothing could be unlearned: give one with requires_grad.')
-
-
-def check_optimizers(optimizers: Mapping[str, torch.optim.Optimizer], nets: Mapping[str, nn.Module],
-                     trained: Iterable[str | None]) -> None:
-    """Raise OptionError unless each optimizer has weights of its network, and each network that terms train has one.
-
-    Args:
-        optimizers, nets: by name.
-        trained: what the terms name in `trains`; None is the first network.
-
-    >>> net = nn.Conv2d(3, 3, 1)
-    >>> check_optimizers({'g': torch.optim.SGD(net.parameters(), lr=0.1)}, {'g': net}, [None, 'g'])
-    """
-    for name, optimizer in optimizers.items():
-        if name not in nets:
-            raise OptionError(f'There is an optimizer of {name}, but no such network: use one of {", ".join(nets)}.')
-        own = {id(p) for p in nets[name].parameters()}
-        if not any(id(p) in own for group in optimizer.param_groups for p in group['params']):
-            raise OptionError(f'The optimizer of {name} has no weight of that network, which would stay as it is: make '
-                              'it from the parameters of the very network that you give.')
-    for name in {name or next(iter(nets)) for name in trained} - optimizers.keys():
-        raise OptionError(f'A term trains {name}, which has no optimizer: give optimizer={{{name!r}: ...}}; there are '
-                          f'the networks {", ".join(nets)}.')
 
 
 def method_options(method: str | None, options: Options) -> dict[str, Any]:

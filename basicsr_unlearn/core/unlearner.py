@@ -15,11 +15,9 @@ from basicsr_unlearn.core.building import (
     build_optimizer,
     build_preparation,
     build_stop_rule,
-    check_given,
-    check_networks,
-    check_optimizers,
     method_options,
 )
+from basicsr_unlearn.core.given import check_given, check_networks, check_optimizers, check_state
 from basicsr_unlearn.core.gradients import gradient_cosine, require_finite
 from basicsr_unlearn.core.modes import bare, frozen_copy, learning_copy
 from basicsr_unlearn.core.objective import Objective
@@ -95,12 +93,10 @@ class Unlearner:
                  error: ErrorOf = restoration_error, fresh: Callable[[], nn.Module] | None = None,
                  total_iter: int | None = None, amp: str | None = None, conflict_freq: int = 0, seed: int = 0,
                  tell: Callable[[str], None] = warnings.warn, **options: Any) -> None:
-        if amp not in (None, 'bf16'):
-            raise OptionError(f"amp is {amp!r}: write 'bf16', or leave it out.")
         check_given(options, objective=objective, preparation=preparation, stop_rule=stop_rule, optimizer=optimizer)
         train = method_options(method, options)
         self.nets = dict(net) if isinstance(net, Mapping) else {MAIN: net}
-        check_networks(self.nets)
+        check_networks(self.nets, amp)
         self.main = next(iter(self.nets))
         self.device = next(self.net.parameters()).device
         self.objective = (objective or build_objective(train, seed)).to(self.device)
@@ -145,13 +141,11 @@ class Unlearner:
     # ---------------------------------------------------------------- before the first step
 
     def prepare(self, forget: Sequence[Batch] = (), retain: Sequence[Batch] = ()) -> None:
-        """Edit, mask, anchor, train the proxy and fit the rate, as the method asks.
+        """Edit, mask, anchor, train the proxy and fit the rate, as the method asks. Raises OptionError if a part lacks
+        its batches, or `fresh`.
 
         Args:
             forget, retain: batches for the parts to look at, of the size that steps have.
-
-        Raises:
-            OptionError: a part lacks its batches, or `fresh`.
         """
         if self.prepared:
             return
@@ -281,26 +275,16 @@ class Unlearner:
     def state_dict(self) -> dict:
         """All that an exact resume needs, networks included; plain enough for `torch.load(..., weights_only=True)`."""
         return {'iteration': self.iteration, 'seed': self.seed, 'prepared': self.prepared,
-                'terms': self.objective.terms,
                 'nets': {name: bare(net).state_dict() for name, net in self.nets.items()},
-                'teacher': self.teacher.state_dict(),
+                'teacher': self.teacher.state_dict(), 'terms': self.objective.terms,
                 'optimizers': {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
                 'objective': {**self.objective.state_dict(), 'anchors': self.objective.anchors.state_dict()},
                 'preparation': self.preparation.state_dict(), 'grad_cosine': float(self.grad_cosine),
                 'stop_rule': self.stop_rule and self.stop_rule.state_dict(), 'passes': self.passes.samples}
 
     def load_state_dict(self, state: Mapping) -> None:
-        """Go on from a state, in an unlearner of the same method and networks.
-
-        Raises:
-            OptionError: it is no such state, or that of another method.
-        """
-        if 'iteration' not in state or 'objective' not in state:
-            raise OptionError(f'This is no state of an Unlearner but has {", ".join(map(str, state)) or "nothing"}: '
-                              'give what its state_dict() returned.')
-        if (terms := state.get('terms', self.objective.terms)) != self.objective.terms:
-            raise OptionError(f'The state is of a method with the terms {", ".join(terms)}, and this one has '
-                              f'{", ".join(self.objective.terms)}: make the Unlearner with the same method.')
+        """Go on from a state, in an unlearner of the same method and networks. Raises OptionError for another."""
+        check_state(state, self.objective.terms)
         self.iteration, self.seed, self.prepared = state['iteration'], state['seed'], state['prepared']
         for name, net in self.nets.items():
             bare(net).load_state_dict(state['nets'][name])

@@ -139,7 +139,7 @@ def _check_node(node: yaml.Node, where: str, path: tuple[str | int, ...], plugin
     line = f'Line {node.start_mark.line + 1} of {where}'
     is_plugin = plugin and path in ((PLUGIN_KEY,), (PLUGIN_KEY, 0))
     if is_plugin and (isinstance(node, yaml.MappingNode) or node.value == [] or node.tag == f'{PREFIX}null'
-                      or len(path) == 2 and isinstance(node, yaml.SequenceNode)):
+                      or len(path) == 2 and node.tag == f'{PREFIX}seq'):
         raise OptionError(f'{line} has a plugin that names no package: write plugin: {PLUGIN_FORM}.')
     if is_plugin and isinstance(node, yaml.ScalarNode) and node.tag in PLAIN_TAGS:
         raise OptionError(f'{line} has a plugin that is not imported, as it has no tag: write plugin: {PLUGIN_FORM}.')
