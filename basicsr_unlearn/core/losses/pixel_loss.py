@@ -1,30 +1,32 @@
 """The losses of plain training, for where BasicSR is not there: of the same names, arguments and bits as its own."""
+from collections.abc import Callable
+from functools import partial
+
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from basicsr_unlearn.core.checks import check_choice
 from basicsr_unlearn.core.parts import LOSSES, registered_in
 
 
 class PixelLoss(nn.Module):
-    """Mean over all pixels of what a subclass makes of output and target, scaled by `loss_weight`.
+    """Mean over all pixels of a subclass's `distance` of output and target, scaled by `loss_weight`.
 
     Args:
         loss_weight: 0 or above.
         reduction: 'mean', 'sum' or 'none'.
     """
 
+    distance: Callable[[Tensor, Tensor], Tensor]  # of each pixel
+
     def __init__(self, loss_weight: float = 1.0, reduction: str = 'mean') -> None:
         super().__init__()
         check_choice('reduction', reduction, ('mean', 'sum', 'none'))
         self.loss_weight, self.reduction = loss_weight, reduction
 
-    def values(self, pred: Tensor, target: Tensor) -> Tensor:
-        """What is averaged, (b, c, h, w)."""
-        raise NotImplementedError
-
     def forward(self, pred: Tensor, target: Tensor) -> Tensor:
-        values = self.values(pred, target)
+        values = self.distance(pred, target)
         return self.loss_weight * (values if self.reduction == 'none' else getattr(values, self.reduction)())
 
 
@@ -32,16 +34,14 @@ class PixelLoss(nn.Module):
 class L1Loss(PixelLoss):
     """|pred - target|."""
 
-    def values(self, pred: Tensor, target: Tensor) -> Tensor:
-        return nn.functional.l1_loss(pred, target, reduction='none')
+    distance = staticmethod(partial(F.l1_loss, reduction='none'))
 
 
 @registered_in(LOSSES)
 class MSELoss(PixelLoss):
     """(pred - target)^2."""
 
-    def values(self, pred: Tensor, target: Tensor) -> Tensor:
-        return nn.functional.mse_loss(pred, target, reduction='none')
+    distance = staticmethod(partial(F.mse_loss, reduction='none'))
 
 
 @registered_in(LOSSES)
@@ -52,5 +52,5 @@ class CharbonnierLoss(PixelLoss):
         super().__init__(loss_weight, reduction)
         self.eps = eps
 
-    def values(self, pred: Tensor, target: Tensor) -> Tensor:
+    def distance(self, pred: Tensor, target: Tensor) -> Tensor:
         return torch.sqrt((pred - target) ** 2 + self.eps)
