@@ -50,7 +50,7 @@ def check_bound(bound: str | None, margin: float | None = None, beta: float | No
     check_choice('bound', bound, BOUNDS)
     if bound in NEEDS_MARGIN:
         if margin is None:
-            raise ValueError(f"bound '{bound}' needs a margin: the loss value at which the ascent shall end.")
+            raise ValueError(f"bound '{bound}' needs a margin: the loss value at which the ascent is to end.")
         check_number('margin', margin, exclusive=bound == 'margin')
     elif margin is not None:
         raise ValueError(f"margin has no effect with bound '{bound}': remove it or use bound 'margin' or 'simnpo'.")

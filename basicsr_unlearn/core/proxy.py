@@ -1,4 +1,4 @@
-"""A network that knows nothing of the forget set, to be copied where the original shall be forgotten."""
+"""A network that knows nothing of the forget set, to be copied where the original is to be forgotten."""
 from collections.abc import Sequence
 from copy import deepcopy
 

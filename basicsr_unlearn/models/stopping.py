@@ -106,7 +106,7 @@ class Stopping:
                      'was never measured over a whole window')
             rate = 'forget_step' if has_auto_rate(self.opt['train']) else 'optim_g.lr'
             get_root_logger().warning(f'The stop rule was not met in {iteration} iterations: forget PSNR {found}. '
-                                      f'Raise train.total_iter or train.{rate} if more shall be forgotten.')
+                                      f'Raise train.total_iter or train.{rate} if more is to be forgotten.')
         if iteration < total_iter:
             get_root_logger().warning(f'The data ended after {iteration} of train.total_iter {total_iter} '
                                       'iterations: BasicSR counts the incomplete batch at the end of each epoch but '

@@ -1,4 +1,4 @@
-"""Hold the weights that matter to what shall stay."""
+"""Hold the weights that matter to what has to stay."""
 from abc import abstractmethod
 from typing import Literal
 

@@ -33,7 +33,7 @@ class RelearningResistanceLoss(nn.Module):
         ValueError: an option is out of its range.
 
     Source: tamper-resistant safeguards (TAR, arXiv 2408.00761), which adds up the gradients along simulated attacks.
-    One attack that goes on from step to step, so that a step stays cheap, and the degraded input as what shall be left:
+    One attack that goes on from step to step, so that a step stays cheap, and the degraded input as what is to be left:
     our choice, as are the defaults.
     """
 

@@ -128,7 +128,7 @@ def _check_datasets(datasets: Mapping) -> None:
         where = f'datasets.{name}'
         if block.get('role') is None:
             raise OptionError(f'{where}.role is missing: it must be forget (of what the original was trained on and '
-                              'shall lose), unseen (the same degradation, on photographs that no network was trained '
+                              'has to lose), unseen (the same degradation, on photographs that no network was trained '
                               'on) or retain.')
         if block.get('name') not in (None, name):
             raise OptionError(f"{where}.name is '{block['name']}', but in an audit a data set has the name of its key: "

@@ -71,7 +71,7 @@ def read_benchmark(path: str, quick: bool = False) -> Benchmark:
                 raise OptionError(f'targets.{name}.keep has {kept}, which is no other test set; use '
                                   f'{", ".join(key for key in opt["test"] if key != name)}.')
     if len(opt['test']) < 2:
-        raise OptionError('test has a single set: add one of what shall be kept.')
+        raise OptionError('test has a single set: add one of what is to be kept.')
     for key, values in (('seeds', opt['seeds']), ('relearn.steps', opt['relearn']['steps'])):
         if sorted(set(values)) != values:
             raise OptionError(f'{key} is {shortened(values)}, not a list of whole numbers, each larger than the one '

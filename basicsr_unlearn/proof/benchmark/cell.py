@@ -38,7 +38,7 @@ def run_job(job: Mapping) -> int:
     """Measure one network and write its record.
 
     Args:
-        job: `out`, the file to write; `record`, what else it shall hold; `plugins`, the packages that register its
+        job: `out`, the file to write; `record`, what else it is to hold; `plugins`, the packages that register its
             components; `network`, options with network_g and path;
             `checkpoint`, of a network that is there, or `run`, of one that is to be made (see `unlearn`); `measure`,
             see `measurements`.
