@@ -1,6 +1,6 @@
 """What losses, edits, masks and anchors have in common: the tables they are found in, and what parts may look at."""
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from basicsr_unlearn.core.ascent import Criterion, sample_loss
 from basicsr_unlearn.core.samples import Batch, Runner, restore
+from basicsr_unlearn.errors import OptionError
 
 ErrorOf = Callable[[nn.Module, Batch], Tensor]
 
@@ -63,7 +64,35 @@ class Evidence:
     run: Runner = restore
 
 
-class Edit(ABC):
+@dataclass(frozen=True)
+class Start:
+    """Where an attacker starts from: a network, and which of its weights he trains.
+
+    Args:
+        name: what was done to the attacked network, in a few words.
+        net: any module that runs as the attacked network does; its own parameters are trained.
+        trains: mask by parameter name, true or above 0 where a weight is trained; None for all.
+    """
+    name: str
+    net: nn.Module
+    trains: Mapping[str, Tensor] | None = None
+
+
+class Invertible:
+    """A part says how an attacker who knows it undoes it, by `attack`, or in `no_inverse` why nobody can."""
+    no_inverse: str = ''
+
+    def attack(self, evidence: Evidence) -> list[Start]:
+        """Starting points from which the skill comes back the soonest, if this part has only hidden it.
+
+        Args:
+            evidence: what the attacker has. `teacher` is the attacked network, not to be changed, `forget` and `retain`
+                are a few batches of his own, `generator` is seeded as that of the attacked run was.
+        """
+        return []
+
+
+class Edit(Invertible, ABC):
     """A change of the weights before the first step.
 
     `needs` names the streams of Evidence it looks at.
@@ -75,7 +104,7 @@ class Edit(ABC):
         """Change the bare network in place."""
 
 
-class Mask(ABC):
+class Mask(Invertible, ABC):
     """Which weights may move: gives for each parameter name a bool tensor, true where it may, or a tensor of rates in
     [0, 1], the share of each step that a weight takes.
 
@@ -88,7 +117,7 @@ class Mask(ABC):
         """A mask for each live parameter of the teacher."""
 
 
-class Anchor(nn.Module, ABC):
+class Anchor(Invertible, nn.Module, ABC):
     """A term in the space of weights: `prepare` once, then the loss of the network as it is now.
 
     `needs` names the streams of Evidence that `prepare` looks at, `keeps` the attributes that it sets, which are the
@@ -139,3 +168,17 @@ def gradients(net: nn.Module, batch: Batch, error: ErrorOf = restoration_error) 
     with torch.enable_grad():
         found = torch.autograd.grad(error(net, batch), parameters, allow_unused=True)
     return {name: torch.zeros_like(p) if g is None else g for name, p, g in zip(names, parameters, found)}
+
+
+def check_invertible(part: type[Invertible]) -> None:
+    """Raise OptionError unless a part declares its inverse, or the reason why it has none.
+
+    >>> class Shrink(Edit): ...
+    >>> check_invertible(Shrink)  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+        ...
+    basicsr_unlearn.errors.OptionError: Shrink declares neither attack(), ...
+    """
+    if part.attack is Invertible.attack and not part.no_inverse:
+        raise OptionError(f'{part.__name__} declares neither attack(), how an attacker who knows it undoes it, nor '
+                          'no_inverse, why nobody can: add one of them, as an audit would say more than it knows.')

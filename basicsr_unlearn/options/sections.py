@@ -111,6 +111,15 @@ class SRTrain(OtherTrain):
     perceptual_opt: loss('perceptual') | None = option('a loss beside it')
 
 
+class RestorationTrain(OtherTrain):
+    """How a network is trained from scratch, faster."""
+    model_config = Section.model_config
+    optim_g: one("optimizer of BasicSR's", OfBasicSRsRate) = needed('the optimizer')
+    pixel_opt: loss('pixel') = needed('the loss')
+    amp: Literal['bf16'] | None = option('precision of the forward passes')
+    compile: bool = option('fuse operations with torch.compile', False)
+
+
 class AirNetTrain(OtherTrain):
     """How AirNet is trained."""
     model_config = Section.model_config
@@ -123,7 +132,7 @@ class AirNetTrain(OtherTrain):
 
 # BasicSR's other models read more than is listed: there, names are not checked
 TRAIN: dict[str, type[Section]] = {'UnlearnModel': UnlearnTrain, 'SRModel': SRTrain, 'SwinIRModel': SRTrain,
-                                   'AirNetModel': AirNetTrain}
+                                   'RestorationModel': RestorationTrain, 'AirNetModel': AirNetTrain}
 
 
 class Val(Section):
