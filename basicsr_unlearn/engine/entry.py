@@ -1,6 +1,7 @@
 """How train.py and test.py run BasicSR's pipelines: flags, checks before anything is written, exit codes."""
 import argparse
 import errno
+import gc
 import importlib
 import os
 import sys
@@ -167,13 +168,17 @@ def _run_holding(held: ExitStack, command: str, argv: list[str], shown: Callable
         finally:
             end_workers()
     # not after an error in one process: the others may be waiting for it
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
+    several = torch.distributed.is_available() and torch.distributed.is_initialized()
+    if several:
         torch.distributed.destroy_process_group()
     if training and not code and built[0].opt['rank'] == 0:
         if isinstance(built[0], UnlearnModel):
             end(built[0], given, named_method(args.opt, args.force_yml), time.perf_counter() - begin)
         else:
             print(f'Network:  {short(os.path.join(built[0].opt["path"]["models"], "net_g_latest.pth"))}')
+    built.clear()
+    if several:  # DistributedDataParallel holds the destroyed group, whose threads abort a process that ends under them
+        gc.collect()
     return code
 
 

@@ -115,9 +115,11 @@ def test_bad_data_end_both_processes_with_one_sentence(folder, option_file):
     assert list((folder / 'work').iterdir()) == []
 
 
-# the second of two processes gets SIGTERM in its third step; what came of it in each is written down
+# the second of two processes gets SIGTERM in its third step; what came of it in each is written down: the code, and the
+# threads that are left, as those of a process group abort a process that ends under them
 STOPPED = """
 import os, signal, sys
+from pathlib import Path
 from basicsr_unlearn import train
 from basicsr_unlearn.models.unlearn_model import UnlearnModel
 step = UnlearnModel.optimize_parameters
@@ -131,6 +133,9 @@ UnlearnModel.optimize_parameters = optimize_parameters
 code = train.main(sys.argv[1:])
 with open(f'code_{os.environ["RANK"]}', 'w') as file:
     file.write(str(code))
+with open(f'threads_{os.environ["RANK"]}', 'w') as file:
+    for task in Path('/proc/self/task').glob('*/comm'):
+        file.write(task.read_text())
 sys.exit(code)
 """
 
@@ -143,6 +148,7 @@ def test_a_signal_to_one_process_stops_both_after_one_iteration_and_the_run_goes
     done = call(torchrun, folder / 'work', [CHECKOUT])
     assert done.returncode != 0
     assert [(folder / 'work' / f'code_{rank}').read_text() for rank in (0, 1)] == ['143', '143']
+    assert not any('gloo' in (folder / 'work' / f'threads_{rank}').read_text() for rank in (0, 1))
     assert done.stderr.count('Stopped by SIGTERM after iteration 3') == 1
     states = folder / 'work' / 'experiments/tiny/training_states'
     assert [path.name for path in states.iterdir()] == ['3.state']
