@@ -9,7 +9,7 @@ from basicsr_unlearn.core.yardstick import PSNR, Yardstick
 from basicsr_unlearn.proof.attackers.attack_plan import AttackPlan, Material
 from basicsr_unlearn.proof.attackers.relearning import relearn
 
-Measure = Callable[[nn.Module], float]
+MeanScore = Callable[[nn.Module], float]
 
 
 class Sweep(NamedTuple):
@@ -18,7 +18,7 @@ class Sweep(NamedTuple):
     left_out: list[str]
 
 
-def sweep(net: nn.Module, material: Material, plan: AttackPlan, measure: Measure,
+def sweep(net: nn.Module, material: Material, plan: AttackPlan, measure: MeanScore,
           progress: Callable[[str], None] | None = None, yardstick: Yardstick = PSNR) -> Sweep:
     """Attack a network, and each retrained one in the same way, to compare them by `core.leads.leads_of`.
 
