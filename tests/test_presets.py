@@ -306,7 +306,7 @@ def test_show_of_nothing_is_one_sentence(arguments, sentence, capsys):
 
 
 def test_a_file_that_spells_a_method_out_is_known_by_its_name():
-    for name in ('calibrated', 'accurate_forgetting', 'deep'):
+    for name in method_names():
         train = expand_method({'train': {'method': name, 'total_iter': 5, 'optim_g': {'lr': 1.0}}})['train']
         assert method_of(train) == name
     assert method_of({**train, 'forget_opt': {'type': 'GradientAscentLoss'}}) is None

@@ -93,13 +93,22 @@ def _merged(preset: dict, beside: dict) -> dict:
 
 
 def method_of(train: Mapping[str, Any]) -> str | None:
-    """The preset whose parts a block `train` spells out, whatever its optimizer; None where none fits."""
+    """The preset whose parts a block `train` spells out, whatever its optimizer; None where none fits.
+
+    Of several that fit it is the one that says most: `deep_channel` is `deep` and more.
+    """
     own = {key: block for key, block in train.items() if key in PARTS and key not in OPTIMIZATION and block}
+    fitting: dict[str, int] = {}
     for name in method_names():
         parts = {key: block for key, block in read_method(name)['train'].items() if key not in OPTIMIZATION}
         if own.keys() == parts.keys() and all(_says(own[key], parts[key]) for key in parts):
-            return name
-    return None
+            fitting[name] = _count(parts)
+    return max(fitting, key=fitting.get, default=None)
+
+
+def _count(options: Any) -> int:
+    """How many options are in nested blocks."""
+    return sum(map(_count, options.values())) if isinstance(options, Mapping) else 1
 
 
 def _says(own: Any, preset: Any) -> bool:

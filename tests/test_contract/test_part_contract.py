@@ -22,7 +22,9 @@ REGISTERED = {name: cls for table, _ in TABLES.values() for name, cls in table.i
 EDIT_CASES = {
     'SynapticDampening': [({'alpha': 1.0, 'dampening': 0.5}, None), ({'alpha': 1.0, 'label_free': True}, None)],
     'TaskNegation': [({'iters': 3}, None)],
-    'ResetByFisher': [({}, 'seed'), ({'per_layer': True}, 'seed'), ({'skip_vectors': True, 'fresh': 0.5}, 'seed')],
+    'ResetByFisher': [({}, 'seed'), ({'per_layer': True}, 'seed'), ({'skip_vectors': True, 'fresh': 0.5}, 'seed'),
+                      ({'granularity': 'channel', 'of': 'output_difference'}, 'seed'),
+                      ({'granularity': 'layer'}, 'seed')],
     'ResetSmallestGradient': [({}, 'seed')],
     'ResetLastLayers': [({'count': 2}, 'seed')],
     'ResetAll': [({}, 'seed')],

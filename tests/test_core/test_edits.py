@@ -128,6 +128,9 @@ def test_another_seed_resets_to_other_weights(name):
     (lambda: ResetLastLayers(count=0), 'count: expected a whole number of at least 1'),
     (lambda: ResetLastLayers(seed=-1), 'seed: expected a whole number of at least 0 but got -1'),
     (lambda: ResetByFisher(seed='0'), "seed: .* but got '0'"),
+    (lambda: ResetByFisher(granularity='filter'), "granularity: 'filter' is not known"),
+    (lambda: ResetByFisher(of='outputs'), "of: 'outputs' is not known, the nearest valid one is 'output_difference'"),
+    (lambda: ResetByFisher(granularity='layer', per_layer=True), 'per_layer has no share of a layer'),
     (lambda: ResetSmallestGradient(seed=1.5), 'seed: .* but got 1.5'),
     (lambda: ResetAll(seed=True), 'seed: .* but got True'),
     (lambda: ResetAll(fresh=2.0), 'fresh: expected a share of at most 1'),
@@ -265,6 +268,29 @@ def test_reset_by_fisher_changes_exactly_its_share(per_layer, skip_vectors, name
         assert changed == {name: max(1, round(0.3 * before[name].numel())) for name in names}
     else:
         assert sum(changed.values()) == round(0.3 * sum(before[name].numel() for name in names))
+
+
+def test_whole_channels_and_layers_are_reset():
+    """With their biases; what is left keeps its bits."""
+    before, start = weights(seeded(Mixed, 7)), weights(seeded(Mixed, 100))
+    for granularity in ('channel', 'layer'):
+        after = edited(ResetByFisher(0.3, granularity=granularity))
+        moved = {name: (after[name] != before[name]) for name in before}
+        assert all(torch.equal(after[name][moved[name]], start[name][moved[name]]) for name in before)
+        assert any(part.any() for part in moved.values()) and not all(part.all() for part in moved.values())
+        for layer in ('last', 'first', 'middle.0', 'middle.2'):
+            rows, bias = moved[f'{layer}.weight'].flatten(1), moved[f'{layer}.bias']
+            assert torch.equal(rows.all(1), rows.any(1)) and torch.equal(rows.all(1), bias)
+            assert granularity == 'channel' or len(bias.unique()) == 1
+
+
+def test_reset_by_the_output_difference_by_hand():
+    """Gain c adds (c - 1) x: the gradient of the mean of its square is 2 (c - 1) x squared / n, whatever is right."""
+    evidence = Evidence(Gains(3.0, 1.5), [{'lq': pair([0.4, 0.2])['lq']}], [{'lq': pair([0.2, 0.4])['lq']}],
+                        lambda seed: Gains(-1.0, -1.0))
+    net = Gains(3.0, 1.5)
+    ResetByFisher(0.5, of='output_difference')(net, evidence)  # forget over retain: 4 and 1/4; no gt is looked at
+    assert net.weight.tolist() == [-1.0, 1.5]
 
 
 def test_smallest_gradient_by_hand():

@@ -1,10 +1,14 @@
 """Give weights back the values of an untrained network, so that what they knew is gone."""
+from collections.abc import Sequence
+from typing import Literal, get_args
+
 import torch
 from torch import Tensor, nn
 
-from basicsr_unlearn.core.checks import check_share, check_whole
+from basicsr_unlearn.core.checks import check_choice, check_share, check_whole
+from basicsr_unlearn.core.granularity import Granularity, highest_ratio, is_vector
 from basicsr_unlearn.core.hints import Count, Seed, Share
-from basicsr_unlearn.core.importance import fisher, highest_share, mean_gradient
+from basicsr_unlearn.core.importance import fisher, highest_share, mean_gradient, output_sensitivity
 from basicsr_unlearn.core.layers import convolution_weights, layers_in_order
 from basicsr_unlearn.core.parts import (
     EDITS,
@@ -13,7 +17,7 @@ from basicsr_unlearn.core.parts import (
     live_parameters,
     registered_in,
 )
-from basicsr_unlearn.core.samples import one_sample
+from basicsr_unlearn.core.samples import Batch, one_sample
 from basicsr_unlearn.errors import OptionError
 
 
@@ -55,7 +59,8 @@ class ResetByFisher(Edit):
     """Reset the weights with the highest ratio of their Fisher information on the forget to that on the retain batches.
 
     The rest is then to be brought back by training on other data than the forget set: see
-    options/unlearn_haze_deep.yml. Our own method.
+    options/unlearn_haze_deep.yml. Our own method. Whole channels instead of single
+    weights, as structured pruning takes them (Li et al., ICLR 2017): our choice.
 
     Args:
         share: of the weights, in (0, 1].
@@ -66,27 +71,47 @@ class ResetByFisher(Edit):
         seed: of the untrained network; None for one that `manual_seed` sets. The seed of the original's own training
             rewinds: weights go back to their values before it, which hold nothing of any image, and the rest is learned
             back sooner.
+        granularity: what is reset as a whole: 'weight', 'channel', an output channel of a layer with its bias, or
+            'layer'; see `units`. By channel and layer it comes as near to the share as whole ones can.
+        of: 'error': the Fisher information of the error. 'output_difference': instead of it, the mean absolute gradient
+            of the size of what the network adds to its input (see `output_sensitivity`), which is what a skill does,
+            whether well or not.
 
     Raises:
-        ValueError: an argument is out of range.
+        ValueError: an argument is out of range, or per_layer is set with granularity 'layer'.
     """
 
     needs = ('forget', 'retain')
 
     def __init__(self, share: Share = 0.3, fresh: Share = 1.0, per_layer: bool = False, skip_vectors: bool = False,
-                 seed: Seed | None = None):
+                 seed: Seed | None = None, granularity: Granularity = 'weight',
+                 of: Literal['error', 'output_difference'] = 'error'):
         check_share('share', share)
         check_share('fresh', fresh)
         _check_seed(seed)
+        check_choice('granularity', granularity, get_args(Granularity))
+        check_choice('of', of, ('error', 'output_difference'))
+        if per_layer and granularity == 'layer':
+            raise ValueError("per_layer has no share of a layer to take with granularity 'layer', which resets whole "
+                             'ones: take it out.')
         self.share, self.fresh, self.per_layer, self.skip_vectors, self.seed = (
             share, fresh, per_layer, skip_vectors, seed)
+        self.granularity, self.of = granularity, of
 
     def __call__(self, net: nn.Module, evidence: Evidence) -> None:
-        forget, retain = (fisher(evidence.teacher, batches, evidence.error)
-                          for batches in (evidence.forget, evidence.retain))
-        ratio = {name: torch.where(forget[name] > 0, forget[name] / retain[name], 0)  # inf where retain alone is 0
-                 for name, p in live_parameters(net) if not (self.skip_vectors and is_vector(p))}
-        reset(net, evidence.untrained(self.seed), highest_share(ratio, self.share, self.per_layer), self.fresh)
+        reset(net, evidence.untrained(self.seed), self.chosen(evidence), self.fresh)
+
+    def chosen(self, evidence: Evidence) -> dict[str, Tensor]:
+        """True for each weight of the teacher that is reset; parameters of which none can be are not in."""
+        names = [name for name, p in live_parameters(evidence.teacher) if not (self.skip_vectors and is_vector(p))]
+        forget, retain = ({name: values[name] for name in names} for values in (
+            self._importance(evidence, batches) for batches in (evidence.forget, evidence.retain)))
+        return highest_ratio(forget, retain, self.share, self.granularity, self.per_layer)
+
+    def _importance(self, evidence: Evidence, batches: Sequence[Batch]) -> dict[str, Tensor]:
+        if self.of == 'output_difference':
+            return output_sensitivity(evidence.teacher, batches, run=evidence.run)
+        return fisher(evidence.teacher, batches, evidence.error)
 
 
 @registered_in(EDITS)
@@ -176,14 +201,6 @@ class ResetAll(Edit):
         reset(net, evidence.untrained(self.seed), {name: torch.ones_like(p, dtype=torch.bool)
                                                    for name, p in live_parameters(net)}, self.fresh)
 
-
-def is_vector(p: Tensor) -> bool:
-    """Whether all but one of a tensor's sizes are 1.
-
-    >>> is_vector(torch.zeros(1, 8, 1, 1)), is_vector(torch.zeros(8, 8))
-    (True, False)
-    """
-    return p.numel() == max(p.shape, default=1)
 
 
 def _check_seed(seed: int | None) -> None:
