@@ -59,8 +59,8 @@ class ResetByFisher(Edit):
     """Reset the weights with the highest ratio of their Fisher information on the forget to that on the retain batches.
 
     The rest is then to be brought back by training on other data than the forget set: see
-    options/unlearn_haze_deep.yml. Our own method. Whole channels instead of single
-    weights, as structured pruning takes them (Li et al., ICLR 2017): our choice.
+    options/unlearn_haze_deep.yml. Our own method. Whole channels instead of single weights, as structured pruning takes
+    them (Li et al., ICLR 2017): our choice.
 
     Args:
         share: of the weights, in (0, 1].
