@@ -10,7 +10,7 @@ A score is the mean of a metric over a data set, of 8-bit images (see `metrics.e
 photographs, so that several versions of one count once. Columns of scores: `identity` (the untouched degraded input),
 `original`, `unlearned`, and any number of retrained networks (`retrained`, `retrained 2`, ...).
 """
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from basicsr_unlearn.core.yardstick import PSNR, SHARE_TOLERANCE, Yardstick
@@ -70,6 +70,34 @@ def references(scores: Mapping[str, float], yardstick: Yardstick = PSNR) -> list
     """
     wrong = false_references(scores, yardstick)
     return [column for column in retrained_columns(scores) if column not in wrong] or ['identity']
+
+
+def likeness_references(sets: Iterable[Mapping[str, float]], yardstick: Yardstick = PSNR) -> list[str]:
+    """What forgetting is held against on sets on which the original has no skill: the retrained networks that are
+    references on one of these forget sets, on which it has.
+
+    >>> likeness_references([{'identity': 38.0, 'original': 37.0, 'retrained': 30.0},
+    ...                      {'identity': 20.0, 'original': 28.0, 'retrained': 20.5}])
+    ['retrained']
+    """
+    found = [references(one, yardstick) for one in sets
+             if has_skill(one['original'], one['identity'], yardstick) and not disagreement('', one, yardstick)]
+    return list(dict.fromkeys(column for columns in found for column in columns if column != 'identity'))
+
+
+def disagreement(name: str, scores: Mapping[str, float], yardstick: Yardstick = PSNR) -> str | None:
+    """Why retrained networks are no yardstick on a forget set, as a clause: they differ by more than they lie below the
+    original. None where they agree.
+
+    >>> disagreement('haze', {'identity': 11.0, 'original': 20.0, 'retrained 1': 11.0, 'retrained 2': 11.5}) is None
+    True
+    """
+    values = [scores[column] for column in references(scores, yardstick)]
+    apart, below = max(values) - min(values), abs(scores['original'] - sum(values) / len(values))
+    return None if apart <= below else (
+        f'the retrained networks disagree on {name} by {yardstick.shown(apart)}, more than the '
+        f'{yardstick.shown(below)} that they lie below the original: name networks that were all trained to the end '
+        'without the forget set')
 
 
 def outside(value: float, low: float, high: float) -> float:
@@ -213,7 +241,8 @@ class Forgetting:
 
 
 def judge_forgetting(name: str, scores: Mapping[str, float], yardstick: Yardstick = PSNR,
-                     tolerance: float | None = None, margin: float | None = None) -> Forgetting:
+                     tolerance: float | None = None, margin: float | None = None, alike: Sequence[str] = ()
+                     ) -> Forgetting:
     """Judge one forget set. A score that did not fall is never 'forgotten', whatever it is held against.
 
     Args:
@@ -222,34 +251,37 @@ def judge_forgetting(name: str, scores: Mapping[str, float], yardstick: Yardstic
         yardstick: the metric they are of.
         tolerance: how far above the references still counts as forgotten; None for the yardstick's.
         margin: how far below them is over-forgotten; None for the tolerance.
+        alike: retrained networks that the unlearned one has to be like where the original has no skill, see
+            `likeness_references`; without them such a set cannot be judged.
 
     >>> judge_forgetting('haze', {'identity': 11.0, 'original': 20.0, 'unlearned': 11.25, 'retrained': 11.0}).state
     'forgotten'
     """
     shown = yardstick.shown
     moved = f'{name} went from {shown(scores["original"])} to {shown(scores["unlearned"])}'
-    if not has_skill(scores['original'], scores['identity'], yardstick):
+    skilled = has_skill(scores['original'], scores['identity'], yardstick)
+    if not skilled and not alike:
         little = 'hardly' if yardstick.gain(scores['original'], scores['identity']) > 0 else 'no'
         return Forgetting(CANNOT_JUDGE, None, (), (
             f'{moved}, but the original was {little} better than the untouched input ({shown(scores["identity"])}) to '
             f'begin with, so there was nothing to forget by {yardstick.name}'))
-    against = references(scores, yardstick)
+    if skilled and (words := disagreement(name, scores, yardstick)):
+        return Forgetting(CANNOT_JUDGE, None, (), words)
+    against = references(scores, yardstick) if skilled else list(alike)
     values = [scores[column] for column in against]
-    gap, fallen = forget_gap(scores, yardstick), yardstick.gain(scores['original'], scores['unlearned'])
+    gap = gap_to(scores['unlearned'], values, yardstick)
+    fallen = yardstick.gain(scores['original'], scores['unlearned'])
     tolerance = yardstick.tolerance(scores['original'], values[0]) if tolerance is None else tolerance
-    if fallen <= 0 or (gap > tolerance and fallen <= tolerance):
+    if skilled and (fallen <= 0 or (gap > tolerance and fallen <= tolerance)):
         state = NOT_FORGOTTEN
     elif gap > tolerance:
         state = PARTLY_FORGOTTEN
     else:
         state = OVER_FORGOTTEN if is_over_forgotten(gap, tolerance if margin is None else margin) else FORGOTTEN
-    if against == ['identity']:
-        place = f'the untouched input has {shown(values[0])}'
-    elif len(against) == 1:
-        place = f'the retrained network has {shown(values[0])}'
-    else:
-        place = f'retrained networks have {shown(min(values))} to {shown(max(values))}'
-    return Forgetting(state, gap, tuple(against), f'{moved}, where {place}')
+    place = (f'retrained networks have {shown(min(values))} to {shown(max(values))}' if len(against) > 1 else
+             f'the {"untouched input" if against == ["identity"] else "retrained network"} has {shown(values[0])}')
+    likeness = '' if skilled else ', by likeness alone, as the original had no skill there'
+    return Forgetting(state, gap, tuple(against), f'{moved}, where {place}{likeness}')
 
 
 def judge_keeping(scores: Mapping[str, float], yardstick: Yardstick = PSNR) -> str:

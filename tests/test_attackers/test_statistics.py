@@ -7,6 +7,7 @@ from basicsr_unlearn.proof.attackers.statistics import (
     area_between,
     bootstrap,
     kolmogorov_smirnov,
+    one_more,
     paired_difference,
     spread,
 )
@@ -99,3 +100,16 @@ def test_an_early_lead_weighs_more_on_the_axis_of_logarithms():
 def test_what_no_statistic_can_take_in(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_one_more_network_of_three_and_of_one():
+    # t of 2 degrees of freedom leaves 10 % above 1.8856; s is 1, so the reach is 1.8856 * sqrt(4/3)
+    assert one_more([9.0, 10.0, 11.0]) == pytest.approx((10, 10 - 2.1773, 10 + 2.1773), abs=1e-3)
+    assert one_more([9.0]) == (9, None, None)
+
+
+def test_one_more_network_lies_in_its_interval_as_often_as_is_said():
+    rng = np.random.default_rng(0)
+    drawn = rng.normal(size=(4000, 4))
+    inside = sum(low <= new <= high for *known, new in drawn for _, low, high in [one_more(known)])
+    assert inside / 4000 == pytest.approx(0.8, abs=0.02)

@@ -43,7 +43,8 @@ def psnr(error: float, channels: int = 3) -> float:
 
 NETWORKS = {  # dark, tint (blue)
     'original': (0.29, 0.19), 'unlearned': (0.0, 0.19), 'retrained': (0.0, 0.19), 'untouched': (0.29, 0.19),
-    'ascended': (-0.1, 0.19), 'zeroed': (0.0, 0.0), 'half': (0.15, 0.19), 'damaged': (0.0, 0.17)}
+    'ascended': (-0.1, 0.19), 'zeroed': (0.0, 0.0), 'half': (0.15, 0.19), 'damaged': (0.0, 0.17),
+    'slightly': (0.01, 0.19), 'two_thirds': (0.18, 0.19)}
 
 
 def write_checkpoints(folder: Path) -> None:

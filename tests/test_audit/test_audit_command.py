@@ -227,14 +227,45 @@ def test_a_set_that_the_original_cannot_restore_is_not_judged(audit):
     assert not forgetting['judged'] and forgetting['gap'] is None and forgetting['skill'] == 0
 
 
-def test_one_set_that_cannot_be_judged_does_not_hide_the_other(audit):
-    """The photographs of one set are as they are: nothing to restore."""
+def test_a_set_that_the_original_cannot_restore_is_judged_by_likeness_to_retrained_networks(audit):
+    """The photographs of one set are as they are: nothing to restore. Without retrained networks it is not judged."""
     for image in (audit.folder / 'seen/dark').glob('*.png'):
         image.write_bytes((audit.folder / 'seen/clean' / image.name).read_bytes())
-    code, found = audit()
+    code, found = audit('networks:retrained=[]')
     gaps = {check['subject']: check for check in found['verdict']['levels']['outputs']['checks']}
     assert gaps['dark_seen']['state'] == 'not measured' and gaps['dark']['state'] == 'passed'
     assert code == 1 and found['verdict']['outcome'] == 'not shown'
+    code, found = audit()
+    entry = found['measurements']['forgetting']['result']['dark_seen']
+    assert code == 0 and entry['likeness'] and entry['against'] == ['retrained'] and entry['gap']['value'] == 0
+    for name, outcome in (('ascended', 'over-forgotten'), ('half', 'partly forgotten')):  # on these blue counts: tint
+        assert audit(unlearned(audit, name))[1]['verdict']['outcome'] == outcome
+    code, found = audit(unlearned(audit, 'damaged'), 'verdict:levels:outputs:retain_loss=40')
+    entry = found['measurements']['forgetting']['result']['dark_seen']
+    assert entry['fall'] < 0 < entry['gap']['value'] and found['verdict']['outcome'] == 'partly forgotten'
+    assert found['verdict']['worst_gap']['dataset'] == 'dark_seen'
+    assert 'worst on dark_seen' in found['verdict']['headline']
+
+
+def test_retrained_networks_that_disagree_are_no_yardstick(audit):
+    """`half` counts as retrained, and the original is hardly better: they differ by more than they lie below it."""
+    nets = audit.folder / 'nets'
+    code, found = audit(f'networks:original={nets}/two_thirds.pth',
+                        f'networks:retrained=[{nets}/retrained.pth, {nets}/half.pth]')
+    entry = found['measurements']['forgetting']['result']['dark']
+    assert not entry['judged'] and 'disagree on dark' in entry['reason']
+    assert code == 1 and found['verdict']['outcome'] == 'cannot be judged'
+    assert 'disagree' in found['verdict']['headline'] and 'disagree' in found['verdict']['warnings'][0]
+
+
+def test_one_more_retrained_network_has_an_interval(audit):
+    nets = audit.folder / 'nets'
+    _, found = audit(f'networks:retrained=[{nets}/retrained.pth, {nets}/slightly.pth]', unlearned(audit, 'half'))
+    entry = found['measurements']['forgetting']['result']['dark']
+    low, high = entry['reference']['low'], entry['reference']['high']
+    assert entry['one_more']['low'] < low < entry['one_more']['value'] < high < entry['one_more']['high']
+    check = found['verdict']['levels']['outputs']['checks'][0]
+    assert check['state'] == 'failed' and f'{entry["one_more"]["high"]:.2f} dB' in check['words']
 
 
 def test_the_margin_of_a_skill_is_an_option(audit):

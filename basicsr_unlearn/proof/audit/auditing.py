@@ -55,7 +55,7 @@ def _measure(context: Context, entry: Measurement, audit: dict) -> dict:
     plan = context.audit
     how = {key: plan.options.get(key) for key in ('network_g', 'param_key_g', 'scale', 'tile', 'tile_overlap')}
     judged = {key: plan.options['verdict'].get(key) for key in ('metric', 'skill_margin', 'over_forgotten')}
-    key = cache_key(entry.name, audit['networks'], audit['datasets'],
+    key = cache_key(f'{entry.name} {SCHEMA}', audit['networks'], audit['datasets'],
                     [plan.measure.get(entry.name), context.working_metrics[0], plan.quick, how, judged])
     path = plan.out / 'measurements' / f'{entry.name}.json'
     kept = context.kept.read(path, key)

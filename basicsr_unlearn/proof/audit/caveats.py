@@ -1,9 +1,10 @@
 """Sentences that limit what an audit shows."""
 from collections.abc import Mapping
 
+from basicsr_unlearn.core.judgement import has_skill
 from basicsr_unlearn.core.yardstick import Yardstick
 from basicsr_unlearn.proof.audit.level_checks import result_of
-from basicsr_unlearn.proof.words import enumerated
+from basicsr_unlearn.proof.words import capital, enumerated
 
 
 def warnings(audit: Mapping, yardstick: Yardstick) -> list[str]:
@@ -27,12 +28,15 @@ def warnings(audit: Mapping, yardstick: Yardstick) -> list[str]:
 
 
 def _unjudged(audit: Mapping, yardstick: Yardstick) -> list[str]:
-    names = [name for name, entry in (result_of(audit, 'forgetting') or {}).items() if not entry['judged']]
-    if not names:
-        return []
-    return [f'By {yardstick.name} the original restores next to nothing on {enumerated(names)}, so forgetting cannot '
-            'be judged there: take the set out, or name another metric as verdict.metric, such as one of perception '
-            'for a network that was trained for it.']
+    sets = {name: entry for name, entry in (result_of(audit, 'forgetting') or {}).items() if not entry['judged']}
+    names = [name for name, entry in sets.items()
+             if not has_skill(entry['scores']['original'], entry['scores']['identity'], yardstick)]
+    found = [f'{capital(entry["reason"])}.' for name, entry in sets.items() if name not in names]
+    if names:
+        found.append(f'By {yardstick.name} the original restores next to nothing on {enumerated(names)}, so forgetting '
+                     'cannot be judged there: take the set out, or name another metric as verdict.metric, such as one '
+                     'of perception for a network that was trained for it.')
+    return found
 
 
 def _references(audit: Mapping, yardstick: Yardstick) -> list[str]:

@@ -9,6 +9,7 @@ from basicsr_unlearn.core.judgement import (
     NOT_FORGOTTEN,
     OVER_FORGOTTEN,
     PARTLY_FORGOTTEN,
+    has_skill,
     judge_forgetting,
 )
 from basicsr_unlearn.core.yardstick import Yardstick
@@ -16,6 +17,8 @@ from basicsr_unlearn.proof.audit.audit_plan import ASSURED
 from basicsr_unlearn.proof.audit.caveats import warnings
 from basicsr_unlearn.proof.audit.level_checks import CHECKS, FAILED, NOT_MEASURED, PASSED, result_of
 from basicsr_unlearn.proof.verdict import NOT_SHOWN, outcome_of
+
+MOST_TOLD = 3  # sets that the verdict's sentence tells one by one, the worst first
 
 
 def audit_verdict(audit: Mapping, yardstick: Yardstick) -> dict:
@@ -43,7 +46,7 @@ def audit_verdict(audit: Mapping, yardstick: Yardstick) -> dict:
             'passed': outcome not in (OVER_FORGOTTEN, CANNOT_JUDGE) and levels[required]['state'] == PASSED,
             'metric': {'key': options.get('metric', 'psnr'), 'name': yardstick.name, 'unit': yardstick.unit,
                        'better': 'higher' if yardstick.higher else 'lower', 'skill_margin': yardstick.skill_margin},
-            'levels': levels, 'warnings': warnings(audit, yardstick)}
+            'worst_gap': worst_gap(audit), 'levels': levels, 'warnings': warnings(audit, yardstick)}
 
 
 def _outcome(audit: Mapping, levels: Mapping[str, Mapping], yardstick: Yardstick) -> str:
@@ -51,7 +54,7 @@ def _outcome(audit: Mapping, levels: Mapping[str, Mapping], yardstick: Yardstick
     sets, keeping = (result_of(audit, name) or {} for name in ('forgetting', 'keeping'))
     options, first = audit['options']['verdict'], ASSURED[0]
     below, tolerance = options['over_forgotten']['below'], options['levels'][first].get('forget_gap')
-    forgetting = {name: judge_forgetting(name, entry['scores'], yardstick, tolerance, below)
+    forgetting = {name: judge_forgetting(name, entry['scores'], yardstick, tolerance, below, alike(entry))
                   for name, entry in sets.items()}
     lost = {check['subject']: DAMAGED if check['state'] == FAILED else KEPT
             for check in levels[first]['checks'] if check['name'] == 'retain loss'}
@@ -65,16 +68,33 @@ def _outcome(audit: Mapping, levels: Mapping[str, Mapping], yardstick: Yardstick
     return OVER_FORGOTTEN if below_limit else NOT_SHOWN
 
 
+def alike(entry: Mapping) -> list[str]:
+    """The retrained networks that the unlearned one has to be like on a forget set, where the original has no skill."""
+    return entry['against'] if entry['likeness'] else []
+
+
+def worst_gap(audit: Mapping) -> dict | None:
+    """Of the forget and unseen sets that can be judged the one with the largest gap in either direction, see SCHEMA.md.
+    """
+    judged = {name: entry for name, entry in (result_of(audit, 'forgetting') or {}).items() if entry['judged']}
+    if not judged:
+        return None
+    name = max(judged, key=lambda name: abs(judged[name]['gap']['value']))
+    return {'dataset': name, **judged[name]['gap'], 'against': judged[name]['against']}
+
+
 def headline(outcome: str, levels: Mapping[str, Mapping], audit: Mapping, yardstick: Yardstick) -> str:
     """The outcome in words that claim no more than was measured."""
-    asleep = any(check['state'] == FAILED and check['name'] in ('relearn gap', 'recovery gap')
-                 for check in levels['weights']['checks'])
     losses = [check['state'] for check in levels['outputs']['checks'] if check['name'] == 'retain loss']
     than = " any better than a retrained network's" if (result_of(audit, 'membership') or {}).get('against') else ''
+    skilled = any(has_skill(entry['scores']['original'], entry['scores']['identity'], yardstick)
+                  for entry in (result_of(audit, 'forgetting') or {}).values())
+    worst = _worst_words(audit, yardstick)
     words = {
-        CANNOT_JUDGE: f'Cannot be judged: by {yardstick.name} the original had nothing to forget.',
-        NOT_FORGOTTEN: 'Not forgotten.',
-        PARTLY_FORGOTTEN: 'Only partly forgotten.',
+        CANNOT_JUDGE: 'Cannot be judged: the retrained networks disagree.' if skilled else
+                      f'Cannot be judged: by {yardstick.name} the original had nothing to forget.',
+        NOT_FORGOTTEN: f'Not forgotten{worst}.',
+        PARTLY_FORGOTTEN: f'Only partly forgotten{worst}.',
         OVER_FORGOTTEN: 'Over-forgotten: more is gone than was asked for.',
         DAMAGED: 'Forgotten by its outputs, but the rest is damaged.',
         NOT_SHOWN: 'Whether it is forgotten could not be measured.' if not result_of(audit, 'forgetting') else
@@ -84,17 +104,38 @@ def headline(outcome: str, levels: Mapping[str, Mapping], audit: Mapping, yardst
         'members': f'Forgotten by its outputs, and the attacks of this audit do not tell its training images{than}.',
         'weights': 'Forgotten by its outputs, and no sooner learned again than by a retrained network, by the '
                    'attackers of this audit, which do not know the method.'}[outcome]
+    asleep = any(check['state'] == FAILED and check['name'] in ('relearn gap', 'recovery gap')
+                 for check in levels['weights']['checks'])
     if asleep and outcome in ('outputs', 'members'):
         words += ' The skill still sleeps in the weights: it is learned again sooner than by a retrained network.'
     return words
 
 
+def _worst_words(audit: Mapping, yardstick: Yardstick) -> str:
+    """Where the gap is largest, as the end of a sentence; empty where there is none."""
+    worst = worst_gap(audit)
+    if worst is None or not worst['value']:
+        return ''
+    than = ('the untouched input' if worst['against'] == ['identity'] else
+            f'the retrained network{"s" if len(worst["against"]) > 1 else ""}')
+    side = 'above' if (worst['value'] > 0) == yardstick.higher else 'below'
+    return f': worst on {worst["dataset"]}, {yardstick.shown(abs(worst["value"]))} {side} {than}'
+
+
 def _sentence(audit: Mapping, yardstick: Yardstick) -> str:
-    parts = [judge_forgetting(name, entry['scores'], yardstick).words
-             for name, entry in (result_of(audit, 'forgetting') or {}).items()]
-    for name, entry in (result_of(audit, 'keeping') or {}).items():
-        loss = entry['loss']['value']
-        parts.append(f'{name} {"lost" if loss >= 0 else "gained"} {yardstick.shown(abs(loss))}')
+    sets, keeping = (result_of(audit, name) or {} for name in ('forgetting', 'keeping'))
+    order = sorted(sets, key=lambda name: abs(sets[name]['gap']['value']) if sets[name]['judged'] else 0, reverse=True)
+    parts = [judge_forgetting(name, sets[name]['scores'], yardstick, alike=alike(sets[name])).words
+             for name in order[:MOST_TOLD]]
+    gaps = [sets[name]['gap']['value'] + 0.0 for name in order[MOST_TOLD:] if sets[name]['judged']]
+    if gaps:
+        parts.append(f'{len(gaps)} more {"set is" if len(gaps) == 1 else "sets are"} at most '
+                     f'{yardstick.shown(max(map(abs, gaps)))} off')
+    losses = sorted(((entry['loss']['value'], name) for name, entry in keeping.items()), reverse=True)
+    parts += [f'{name} {"lost" if loss >= 0 else "gained"} {yardstick.shown(abs(loss))}'
+              for loss, name in losses[:MOST_TOLD]]
+    if losses[MOST_TOLD:]:
+        parts.append(f'{len(losses) - MOST_TOLD} more retain sets lost no more than that')
     relearning = result_of(audit, 'relearning')
     if relearning and relearning['area'] is not None:
         gap, steps = relearning['largest_gap'], max(relearning['steps'])

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from basicsr_unlearn.core.judgement import nothing_to_forget, references
+from basicsr_unlearn.core.judgement import has_skill, likeness_references, references
 from basicsr_unlearn.metrics.evaluation import IDENTITY
 from basicsr_unlearn.proof.attackers.statistics import Interval
 from basicsr_unlearn.proof.audit.audit_plan import SLOW
@@ -76,9 +76,15 @@ def means(context: Context, name: str) -> dict[str, float]:
 def retrained_references(context: Context, name: str) -> list[str]:
     """The retrained networks that forgetting can be held against on a forget set."""
     scores, yardstick = means(context, name), context.audit.yardstick
-    if nothing_to_forget(name, scores, yardstick):
-        return context.audit.retrained
+    if not has_skill(scores['original'], scores[IDENTITY], yardstick):
+        return likeness_to(context)
     return [column for column in references(scores, yardstick) if column != IDENTITY]
+
+
+def likeness_to(context: Context) -> list[str]:
+    """The retrained networks that the unlearned one has to be like where the original has no skill."""
+    return likeness_references([means(context, name) for name in context.usable('forget', 'unseen')],
+                               context.audit.yardstick)
 
 
 def as_dict(found: Interval) -> dict[str, float | None]:

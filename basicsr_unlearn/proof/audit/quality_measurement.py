@@ -1,15 +1,29 @@
 """Scores, and what they say about forgetting and keeping."""
 import numpy as np
 
-from basicsr_unlearn.core.judgement import false_references, gap_to, has_skill, is_over_forgotten, nothing_to_forget
+from basicsr_unlearn.core.judgement import (
+    disagreement,
+    false_references,
+    gap_to,
+    has_skill,
+    is_over_forgotten,
+    nothing_to_forget,
+)
 from basicsr_unlearn.core.yardstick import yardstick_of
 from basicsr_unlearn.metrics.evaluation import IDENTITY
-from basicsr_unlearn.proof.attackers.statistics import bootstrap, kolmogorov_smirnov, paired_difference, spread
+from basicsr_unlearn.proof.attackers.statistics import (
+    bootstrap,
+    kolmogorov_smirnov,
+    one_more,
+    paired_difference,
+    spread,
+)
 from basicsr_unlearn.proof.audit.context import Context
 from basicsr_unlearn.proof.audit.measuring import (
     as_dict,
     by_network,
     by_photograph,
+    likeness_to,
     means,
     measurement,
     retrained_references,
@@ -44,13 +58,17 @@ def forgetting(context: Context) -> dict:
 def _forgetting(context: Context, name: str) -> dict:
     yardstick, below = context.audit.yardstick, context.audit.options['verdict']['over_forgotten']['below']
     scores = means(context, name)
-    reason = nothing_to_forget(name, scores, yardstick)
-    found = {'judged': reason is None, 'reason': reason,
+    skilled = has_skill(scores['original'], scores[IDENTITY], yardstick)
+    if skilled:
+        reason = disagreement(name, scores, yardstick)
+    else:
+        reason = None if likeness_to(context) else nothing_to_forget(name, scores, yardstick)
+    found = {'judged': reason is None, 'reason': reason, 'likeness': reason is None and not skilled,
              'scores': {column: round(value, 5) for column, value in scores.items()},
              'skill': round(yardstick.gain(scores['original'], scores[IDENTITY]), 5),
              'fall': round(yardstick.gain(scores['original'], scores['unlearned']), 5),
-             'against': [], 'no_reference': [] if reason else false_references(scores, yardstick),
-             'gap': None, 'reference': None,
+             'against': [], 'no_reference': false_references(scores, yardstick) if skilled else [],
+             'gap': None, 'reference': None, 'one_more': None,
              'over_forgotten': False, 'ks': {}, 'distance': distances(context, name)}
     if reason is not None:
         return found
@@ -59,9 +77,9 @@ def _forgetting(context: Context, name: str) -> dict:
     by = by_network(context, name, ['unlearned', *against])
     gap = bootstrap(lambda rows: gap_to(rows[:, 0].mean(), rows[:, 1:].mean(0), yardstick),
                     np.stack(list(by.values()), 1))
-    return {**found, 'against': against, 'gap': as_dict(gap),
-            'reference': spread([scores[column] for column in against])._asdict(),
-            'over_forgotten': is_over_forgotten(gap.value, below),
+    values = [scores[column] for column in against]
+    return {**found, 'against': against, 'gap': as_dict(gap), 'reference': spread(values)._asdict(),
+            'one_more': as_dict(one_more(values)), 'over_forgotten': is_over_forgotten(gap.value, below),
             'ks': {column: kolmogorov_smirnov(by['unlearned'], by[column])._asdict() for column in retrained}}
 
 
