@@ -25,6 +25,7 @@ class Limit:
 
 
 Share = Annotated[float, Limit(above=0, at_most=1)]
+Fraction = Annotated[float, Limit(above=0, below=1)]
 Positive = Annotated[float, Limit(above=0)]
 NotNegative = Annotated[float, Limit(at_least=0)]
 Count = Annotated[int, Limit(at_least=1)]

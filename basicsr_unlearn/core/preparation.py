@@ -5,8 +5,9 @@ from typing import Any
 from torch import nn
 
 from basicsr_unlearn.core.masking import Masking
-from basicsr_unlearn.core.modes import frozen_copy
+from basicsr_unlearn.core.modes import bare, frozen_copy
 from basicsr_unlearn.core.parts import Anchor, Edit, Evidence, Mask
+from basicsr_unlearn.core.processes import is_shared, share_weights
 from basicsr_unlearn.core.proxy import train_proxy
 from basicsr_unlearn.core.rate import fitted_rate
 from basicsr_unlearn.errors import OptionError
@@ -57,10 +58,10 @@ class Preparation:
         return needed
 
     def run(self, net: nn.Module, evidence: Evidence, anchors: Sequence[Anchor] = (), first: bool = True) -> None:
-        """Edit the bare network, and measure masks, anchors, the proxy and the rate.
+        """Edit the network, and measure masks, anchors, the proxy and the rate.
 
         Args:
-            net: changed by the edits alone.
+            net: perhaps in DistributedDataParallel; changed by the edits alone.
             evidence: with the streams that `needs` names.
             anchors: are prepared too.
             first: false where the network was edited, and the rate fitted, before an interruption.
@@ -68,6 +69,7 @@ class Preparation:
         Raises:
             OptionError: a stream is missing, the masks let nothing move, or the rate cannot be fitted.
         """
+        shared, net = is_shared(net), bare(net)
         for stream, name in sorted(self.needs(anchors).items()):
             if not getattr(evidence, stream):
                 raise OptionError(f'{self.where}{name} looks at {stream} samples, but the data give no {stream} '
@@ -78,6 +80,8 @@ class Preparation:
             before = {name: p.detach().clone() for name, p in net.named_parameters()}
             for edit in self.edits:
                 edit(net, evidence)
+            if shared:  # an edit may draw what no other process can
+                share_weights(net)
             self.changed = sum(int((p != before[name]).sum()) for name, p in net.named_parameters())
         if self.masks:
             self.masking = Masking([mask(evidence) for mask in self.masks], net)

@@ -48,6 +48,16 @@ def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
             p.grad /= distributed.get_world_size()
 
 
+@torch.no_grad()
+def share_weights(net: nn.Module) -> None:
+    """Give all processes the first one's weights, where DistributedDataParallel has handed them out before.
+
+    >>> share_weights(nn.Identity())
+    """
+    for p in net.parameters():
+        distributed.broadcast(p, src=0)
+
+
 def of_first_process(value: float, device: torch.device, shared: bool) -> float:
     """The first process's value: rounding may differ between devices.
 

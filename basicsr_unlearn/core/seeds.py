@@ -1,9 +1,12 @@
 """Seeds of what a run draws, each a function of the run's own seed."""
 import hashlib
-from collections.abc import Iterator
+import math
+import os
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
+from torch import Tensor
 
 
 def step_seed(seed: int, rank: int, iteration: int) -> int:
@@ -40,6 +43,23 @@ def own_random_numbers(seed: int, device: torch.device | None = None) -> Iterato
     with torch.random.fork_rng([device] if device is not None and device.type == 'cuda' else []):
         torch.manual_seed(seed)
         yield
+
+
+def evenly_drawn(shape: Sequence[int], generator: torch.Generator | None) -> Tensor:
+    """Numbers from 0 up to 1, float64, on the CPU.
+
+    Args:
+        shape: of the tensor.
+        generator: source of the numbers; None for the operating system's entropy, which nobody can draw again. A
+            generator with a seed from there would not do: torch's keeps 32 bits of it, few enough to try all.
+
+    >>> evenly_drawn((2, 3), torch.Generator()).shape, bool((evenly_drawn([4], None) < 1).all())
+    (torch.Size([2, 3]), True)
+    """
+    if generator is not None:
+        return torch.rand(shape, generator=generator, dtype=torch.float64)
+    numbers = torch.frombuffer(bytearray(os.urandom(8 * math.prod(shape))), dtype=torch.int64)
+    return (numbers >> 11).bitwise_and(2**53 - 1).double().div(2**53).view(*shape)
 
 
 def _seed(string: str) -> int:

@@ -153,7 +153,7 @@ class Unlearner:
         evidence = Evidence(learning_copy(self.teacher, bare(self.net)), *streams, self._untrained,
                             torch.Generator().manual_seed(self.seed), self.error, self.run)
         with self.passes.counting({**self.nets, 'preparation': evidence.teacher} if self.iteration == 0 else {}):
-            self.preparation.run(bare(self.net), evidence, self.objective.anchors, first=self.iteration == 0)
+            self.preparation.run(self.net, evidence, self.objective.anchors, first=self.iteration == 0)
         if self.preparation.rate is not None and self.iteration == 0:
             self.preparation.rate = rate = of_first_process(self.preparation.rate, self.device, is_shared(self.net))
             for group in self.optimizers[self.main].param_groups:

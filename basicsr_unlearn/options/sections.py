@@ -1,13 +1,12 @@
 """The sections of an option file of train and test: each option with its type, its limits and a line on it."""
 from typing import ClassVar, Literal
 
-from basicsr_unlearn.core.hints import Count, NotNegative, Positive, Seed, Share
+from basicsr_unlearn.core.hints import Count, Fraction, NotNegative, Positive, Seed, Share
 from basicsr_unlearn.core.rate import DEFAULT_FORGET_STEP
 from basicsr_unlearn.core.tiling import DEFAULT_OVERLAP
 from basicsr_unlearn.options.components import OfBasicSRsRate, OfMetric, OfRate, OfRetain, loss, one, some
 from basicsr_unlearn.options.values import (
     Decay,
-    Fraction,
     FromZero,
     MinusOneOn,
     Name,

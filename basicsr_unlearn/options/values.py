@@ -41,7 +41,6 @@ FromZero = Annotated[int, Limit(at_least=0)]
 MinusOneOn = Annotated[int, Limit(at_least=-1)]
 RunSeed = Annotated[int, Limit(at_least=0, at_most=4 * 10**9)]  # numpy takes 32 bits, and BasicSR adds the rank
 Scale = Annotated[int, Limit(at_least=1, at_most=64)]
-Fraction = Annotated[float, Limit(above=0, below=1)]
 Decay = Annotated[float, Limit(at_least=0, below=1)]
 
 

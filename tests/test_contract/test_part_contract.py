@@ -29,6 +29,8 @@ EDIT_CASES = {
     'ResetLastLayers': [({'count': 2}, 'seed')],
     'ResetAll': [({}, 'seed')],
     'TransposeKernels': [({}, None), ({'share': 0.5}, 'generator')],
+    'ShuffleTaps': [({}, 'generator'), ({'share': 0.5, 'of_highest_ratio': True, 'channels': True}, 'generator')],
+    'ShrinkAndPerturb': [({}, 'generator')],
     'WeightNoise': [({}, 'generator'), ({'convs_only': False}, 'generator')],
 }
 MASK_CASES = {
