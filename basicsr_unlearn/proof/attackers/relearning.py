@@ -3,7 +3,7 @@
 A retrained network learns it too, from what it can do otherwise. So only the lead over retrained networks, at equal
 steps, shows that the skill was still there: see `core.judgement.leads`.
 """
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from typing import TypeVar
@@ -12,18 +12,23 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from basicsr_unlearn.core.checks import check_choice
 from basicsr_unlearn.errors import DataError
 from basicsr_unlearn.proof.attackers.image_psnr import Pairs, check_pairs, device_of
 
-BETAS = (0.9, 0.99)  # of Adam; BasicSR's usual ones
+LEARNERS = {  # betas are BasicSR's usual ones
+    'adam': lambda parameters, lr: torch.optim.Adam(parameters, lr=lr, betas=(0.9, 0.99)),
+    'sgd': lambda parameters, lr: torch.optim.SGD(parameters, lr=lr, momentum=0.9),
+}
 Measured = TypeVar('Measured')
 EachImage = Callable[[nn.Module], Sequence[float]]  # a value for each, such as partial(psnr_of_images, pairs=test)
 Curve = dict[int, list[list[float]]]  # step -> seed -> image
 
 
 def relearn(net: nn.Module, pairs: Pairs, steps: Sequence[int], lr: float, patch: int,
-            measure: Callable[[nn.Module], Measured], seed: int = 0) -> dict[int, Measured]:
-    """Fine-tune a copy of a network on all of a few pairs at once, by L1 and Adam, and measure it at the given steps.
+            measure: Callable[[nn.Module], Measured], seed: int = 0, optimizer: str = 'adam',
+            trains: Mapping[str, Tensor] | None = None, batch: int | None = None) -> dict[int, Measured]:
+    """Fine-tune a copy of a network on a few pairs by L1, and measure it at the given steps.
 
     Equal seeds show every network the same patches, so that curves of two networks can be compared step by step.
     Source: the Anamnesis index (Zero-shot machine unlearning, arXiv 2201.05629), which compares relearn times with a
@@ -38,23 +43,26 @@ def relearn(net: nn.Module, pairs: Pairs, steps: Sequence[int], lr: float, patch
         patch: side of a clean patch in pixels.
         measure: of a network in eval mode, for instance its PSNR in dB on a test set.
         seed: of the patches and of whatever the network draws in training; the global generators are left as they are.
+        optimizer: 'adam', or 'sgd' with momentum 0.9.
+        trains: mask by parameter name, true or above 0 where a weight is trained; the network then runs in eval mode.
+            None for all weights.
+        batch: at most so many pairs a step, drawn at random; None for all.
 
     Returns:
         What was measured, by step.
 
     Raises:
         DataError: no pair is given, or a pair is smaller than the patch.
-        ValueError: no step is given, or one is below 0.
+        ValueError: no step is given, or one is below 0; the optimizer is not known; the mask lets no weight train.
     """
     check_pairs(pairs)
-    for position, (_, gt) in enumerate(pairs):
-        if min(gt.shape[-2:]) < patch:
-            raise DataError(f'Relearning pair {position} is {gt.shape[-2]}x{gt.shape[-1]} pixels, smaller than the '
-                            f'patch of {patch}: use a smaller patch.')
+    check_patches(pairs, patch)
+    check_choice('optimizer', optimizer, LEARNERS)
     if not steps or min(steps) < 0:
         raise ValueError(f'Relearning needs steps from 0, not steps {list(steps)}.')
-    tuned = deepcopy(net).requires_grad_(True)
-    optimizer = torch.optim.Adam(tuned.parameters(), lr=lr, betas=BETAS)
+    tuned = deepcopy(net)
+    chosen = _let_train(tuned, trains)
+    updates = LEARNERS[optimizer](chosen, lr)
     generator = torch.Generator().manual_seed(seed)
     device, curve = device_of(tuned), {}
     with seeded(seed, device):
@@ -63,13 +71,51 @@ def relearn(net: nn.Module, pairs: Pairs, steps: Sequence[int], lr: float, patch
                 with torch.no_grad():
                     curve[step] = measure(tuned.eval())
             if step < max(steps):
-                tuned.train()
-                lq, gt = (torch.stack(part).to(device) for part in zip(*(_patch(*pair, patch, generator)
-                                                                         for pair in pairs)))
-                optimizer.zero_grad(set_to_none=True)
+                tuned.train(trains is None)
+                lq, gt = (part.to(device) for part in patches(_drawn(pairs, batch, generator), patch, generator))
+                updates.zero_grad(set_to_none=True)
                 (tuned(lq) - gt).abs().mean().backward()
-                optimizer.step()
+                if trains is not None:
+                    _keep(tuned, trains)
+                updates.step()
     return curve
+
+
+def check_patches(pairs: Pairs, patch: int) -> None:
+    """Raise DataError if a clean image is smaller than the patch."""
+    for position, (_, gt) in enumerate(pairs):
+        if min(gt.shape[-2:]) < patch:
+            raise DataError(f'Relearning pair {position} is {gt.shape[-2]}x{gt.shape[-1]} pixels, smaller than the '
+                            f'patch of {patch}: use a smaller patch.')
+
+
+def _let_train(net: nn.Module, trains: Mapping[str, Tensor] | None) -> list[nn.Parameter]:
+    """Parameters with a weight that is trained; all others are frozen."""
+    for name, p in net.named_parameters():
+        p.requires_grad_(trains is None or (name in trains and bool((trains[name] > 0).any())))
+    found = [p for p in net.parameters() if p.requires_grad]
+    if not found:
+        raise ValueError('Relearning needs a weight that may train, but the mask lets none.')
+    return found
+
+
+def _keep(net: nn.Module, trains: Mapping[str, Tensor]) -> None:
+    """Take the gradient from weights that are not trained: neither optimizer then moves them."""
+    for name, p in net.named_parameters():
+        if p.grad is not None:
+            p.grad *= (trains[name] > 0).to(p)
+
+
+def _drawn(pairs: Pairs, batch: int | None, generator: torch.Generator) -> Pairs:
+    if batch is None or batch >= len(pairs):
+        return pairs
+    return [pairs[i] for i in torch.randperm(len(pairs), generator=generator)[:batch].tolist()]
+
+
+def patches(pairs: Pairs, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """One random, perhaps mirrored patch of each pair, (b, c, size / scale, size / scale) and (b, c, size, size)."""
+    lq, gt = zip(*(_patch(*pair, size, generator) for pair in pairs))
+    return torch.stack(lq), torch.stack(gt)
 
 
 def _patch(lq: Tensor, gt: Tensor, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -83,7 +129,7 @@ def _patch(lq: Tensor, gt: Tensor, size: int, generator: torch.Generator) -> tup
 
 
 def relearning_curve(net: nn.Module, pairs: Pairs, measure: EachImage, steps: Sequence[int], lr: float, patch: int,
-                     seeds: Sequence[int] = (0,)) -> Curve:
+                     seeds: Sequence[int] = (0,), trains: Mapping[str, Tensor] | None = None) -> Curve:
     """`relearn` for each seed: the values of all images, by step and seed.
 
     Raises:
@@ -91,7 +137,7 @@ def relearning_curve(net: nn.Module, pairs: Pairs, measure: EachImage, steps: Se
     """
     if not seeds:
         raise ValueError('Relearning needs a seed.')
-    found = [relearn(net, pairs, steps, lr, patch, measure, seed) for seed in seeds]
+    found = [relearn(net, pairs, steps, lr, patch, measure, seed, trains=trains) for seed in seeds]
     return {step: [[float(value) for value in curve[step]] for curve in found] for step in sorted(steps)}
 
 

@@ -1,9 +1,10 @@
 """Which weights moved, and how far."""
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from basicsr_unlearn.errors import CheckpointError
 
@@ -50,6 +51,21 @@ def weight_movement(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -
     table = {layer: _sum(parts) for layer, parts in layers.items()}
     return (_sum([part for parts in layers.values() for part in parts]),
             dict(sorted(table.items(), key=lambda entry: -entry[1].distance)))
+
+
+def mixed(net: nn.Module, other: nn.Module, share: float) -> nn.Module:
+    """A copy whose weights are the mean of two networks', `share` of the other's, in [0, 1].
+
+    Raises:
+        CheckpointError: the other is of another architecture.
+    """
+    own, there = net.state_dict(), other.state_dict()
+    if {name: value.shape for name, value in own.items()} != {name: value.shape for name, value in there.items()}:
+        raise CheckpointError('The two networks have other weights: give networks of one architecture.')
+    copy = deepcopy(net)
+    copy.load_state_dict({name: value.lerp(there[name].to(value), share) if value.is_floating_point() else value
+                          for name, value in own.items()})
+    return copy
 
 
 def _compare(name: str, before: Tensor, after: Tensor) -> tuple[int, int, float, float]:
