@@ -17,6 +17,8 @@ class PassCounter:
     `attack_backward`: of any network in eval mode whose input is moved; `copy_forward`, `copy_backward`: of copies that
     a loss or a measurement made of one meanwhile.
 
+    Set `patch` to what a sample is of a whole patch, by its pixels, where that changes: one of 0.25 counts a quarter.
+
     >>> counter, net = PassCounter(), nn.Conv2d(3, 3, 1)
     >>> with counter.counting({'student': net}):
     ...     net(torch.rand(4, 3, 8, 8)).mean().backward()
@@ -24,12 +26,14 @@ class PassCounter:
     {'student_forward': 4, 'student_backward': 4}
     """
 
-    def __init__(self, samples: Mapping[str, int] | None = None) -> None:
+    patch: float = 1
+
+    def __init__(self, samples: Mapping[str, float] | None = None) -> None:
         self._counts = Counter(samples or {})
         self._watched: list[nn.Module] = []  # now
 
     @property
-    def samples(self) -> dict[str, int]:
+    def samples(self) -> dict[str, float]:
         """Samples so far by kind."""
         return dict(self._counts)
 
@@ -54,11 +58,11 @@ class PassCounter:
                 return
             moved = any(torch.is_tensor(one) and one.requires_grad for one in inputs)
             kind = 'copy' if module is not watched else 'attack' if moved and not module.training else name
-            self._counts[f'{kind}_forward'] += len(output)
+            self._counts[f'{kind}_forward'] += len(output) * self.patch
             if output.requires_grad:
                 output.register_hook(lambda gradient: self._backward(kind, len(gradient)))
         return hook
 
     def _backward(self, kind: str, samples: int) -> None:
         if self._watched:
-            self._counts[f'{kind}_backward'] += samples
+            self._counts[f'{kind}_backward'] += samples * self.patch

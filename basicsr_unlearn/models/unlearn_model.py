@@ -21,6 +21,7 @@ from basicsr_unlearn.errors import CheckpointError, OptionError, TrainingError
 from basicsr_unlearn.methods.presets import expand_method
 from basicsr_unlearn.models.checkpoints import load_weights, save_weights, weights_digest
 from basicsr_unlearn.models.first_batches import STREAMS, by_stream, first_batches
+from basicsr_unlearn.models.patch_schedule import PatchSchedule
 from basicsr_unlearn.models.reference_networks import ReferenceNetworks
 from basicsr_unlearn.models.stopping import Stopping
 from basicsr_unlearn.models.tracking import ValidationTracking
@@ -60,8 +61,7 @@ class UnlearnModel(SRModel):
 
     def init_training_settings(self) -> None:
         train_opt, seed = self.opt['train'], self.opt['manual_seed']
-        self.original_path = self.opt['path'].get('pretrain_network_g')
-        self.original_key = self.opt['path'].get('param_key_g')
+        self.original_path, self.original_key = map(self.opt['path'].get, ('pretrain_network_g', 'param_key_g'))
         if self.original_path is None:
             raise OptionError('path.pretrain_network_g is empty: give the checkpoint that has something to forget.')
         self.memory_format = torch.channels_last if train_opt.get('channels_last') else torch.contiguous_format
@@ -81,6 +81,7 @@ class UnlearnModel(SRModel):
             teacher=teacher, fresh=self._fresh_network, total_iter=int(train_opt['total_iter']),
             grad_clip=train_opt.get('grad_clip'), amp=train_opt.get('amp'), seed=seed,
             conflict_freq=train_opt.get('conflict_freq') or 0, tell=get_root_logger().warning)
+        self.patches = PatchSchedule(train_opt.get('patch_schedule'), seed, self.opt['rank'])
         self.stopping = Stopping(rule, self.opt, self.tracking, self.unlearner.observer)
         self.setup_schedulers()
         self.log_dict = OrderedDict()
@@ -125,7 +126,8 @@ class UnlearnModel(SRModel):
             self._prepare()
         # what data sets draw between two steps, if they do, is then the same in a resumed run
         torch.manual_seed(step_seed(self.opt['manual_seed'], self.opt['rank'], current_iter))
-        log = self.unlearner.step(**self.batches)
+        batches, self.unlearner.passes.patch = self.patches(self.batches, current_iter)
+        log = self.unlearner.step(**batches)
         if self.ema_decay > 0:
             self.model_ema(decay=self.ema_decay)
             if self.unlearner.preparation.masking is not None:

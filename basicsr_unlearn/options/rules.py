@@ -1,5 +1,8 @@
 """Options that must agree with one another, with other sections or with the machine: each rule, in one place."""
 import importlib.util
+import os
+import shutil
+import sys
 from collections.abc import Mapping
 
 import torch
@@ -9,7 +12,9 @@ from basicsr_unlearn.core.hints import Count
 from basicsr_unlearn.core.memory import installed_memory
 from basicsr_unlearn.core.phases import check_phases
 from basicsr_unlearn.core.tiling import DEFAULT_OVERLAP, check_tile
+from basicsr_unlearn.data.drawn import DEFAULT_PATCH
 from basicsr_unlearn.errors import OptionError
+from basicsr_unlearn.models.patch_schedule import check_patch_schedule
 from basicsr_unlearn.models.unlearn_model import UnlearnModel
 from basicsr_unlearn.options.components import DataSet
 from basicsr_unlearn.options.section_checks import Built, check_value, registered
@@ -39,6 +44,10 @@ def check_rules(opt: Mapping, is_train: bool, is_open: bool, built: Built) -> No
     if not is_train:
         return
     _training(opt)
+    if opt['model_type'] in ('UnlearnModel', 'RestorationModel'):
+        _patch_schedule(opt)
+    if opt['model_type'] == 'RestorationModel':
+        _restoration(opt)
     if opt['model_type'] == 'AirNetModel':
         _airnet(opt)
     if opt['model_type'] == 'UnlearnModel':
@@ -139,6 +148,23 @@ def _training(opt: Mapping) -> None:
         raise OptionError(f'datasets.train.batch_size_per_gpu {data["batch_size_per_gpu"]} of patches of {size} pixels '
                           f'takes {needed / 2**30:.0f} GB for a batch, and this machine has {there / 2**30:.0f} GB: '
                           'lower it, or gt_size.')
+
+
+def _patch_schedule(opt: Mapping) -> None:
+    data = opt['datasets']['train']
+    try:
+        check_patch_schedule(opt['train'].get('patch_schedule') or (), data.get('gt_size') or DEFAULT_PATCH,
+                             data['batch_size_per_gpu'], opt.get('scale', 1))
+    except ValueError as error:
+        raise OptionError(f'train.patch_schedule{error}.') from error
+
+
+def _restoration(opt: Mapping) -> None:
+    compiler = os.environ.get('CXX') or ('clang++' if sys.platform == 'darwin' else 'g++')  # as torch looks for it
+    if opt['train'].get('compile') and not (torch.cuda.is_available() and opt['num_gpu'] != 0) \
+            and shutil.which(compiler) is None:
+        raise OptionError(f'train.compile is true, but there is no C++ compiler {compiler} here, which torch.compile '
+                          'needs without a GPU: install one, or write compile: false.')
 
 
 def _airnet(opt: Mapping) -> None:

@@ -27,6 +27,13 @@ class Phase(Section):
     iters: Count | None = option('steps; ~ in the last phase: to the end')
 
 
+class PatchPhase(Section):
+    """Smaller patches, or fewer, for a while."""
+    iters: Count = needed('steps')
+    size: Count = option('side of a patch of the clean image in pixels; left out: gt_size')
+    batch: Count = option('samples of each stream; left out: batch_size_per_gpu')
+
+
 class ProxyOpt(Section):
     """A network of the same architecture that knows nothing of the forget set, for `target: proxy`."""
     iters: FromZero = option('steps of training on the retain stream', 0)
@@ -98,6 +105,7 @@ class UnlearnTrain(OtherTrain):
     grad_clip: Positive | None = option('largest norm of the gradient; ~: any')
     amp: Literal['bf16'] | None = option('precision of the passes')
     channels_last: bool = option('memory format', False)
+    patch_schedule: list[PatchPhase] | None = option('smaller patches, or fewer, in the first steps')
     conflict_freq: FromZero = option('log the cosine of the gradients every so many steps; 0: never', 0)
     over_forget_margin: NotNegative = option('warn when so many dB below the reference', 1.0)
 
@@ -117,6 +125,7 @@ class RestorationTrain(OtherTrain):
     pixel_opt: loss('pixel') = needed('the loss')
     amp: Literal['bf16'] | None = option('precision of the forward passes')
     compile: bool = option('fuse operations with torch.compile', False)
+    patch_schedule: list[PatchPhase] | None = option('smaller patches, or fewer, in the first steps')
 
 
 class AirNetTrain(OtherTrain):

@@ -52,7 +52,7 @@ def run_record(model: UnlearnModel, method: str | None, seconds: float) -> dict[
         'changed_at_resumes': getattr(getattr(model, 'run_record', None), 'changes', []),
         'samples': {stream: model.iteration * opt['datasets']['train']['batch_size_per_gpu'] * opt['world_size']
                     for stream in STREAMS if stream in model.unlearner.objective.streams},
-        'passes': {kind.replace('g_', 'student_') if kind.startswith('g_') else kind: count * opt['world_size']
+        'passes': {(kind.replace('g_', 'student_') if kind.startswith('g_') else kind): round(count * opt['world_size'])
                    for kind, count in model.unlearner.passes.samples.items()},
         'seconds': round(seconds, 1), 'peak_memory_mb': round(peak_memory()), 'device': str(model.device),
         'networks': {'original': _file(path['pretrain_network_g'] if model.original_path is None

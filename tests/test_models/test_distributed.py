@@ -60,8 +60,10 @@ def two_processes(folder, option_file):
 
 
 def test_the_rule_on_batches_ends_both(two_processes, log, weights, same, unlearn):
-    """With a fitted rate, adversarial samples and the gradient cosine, which run the network within and beside DDP."""
-    changes = {'train.total_iter': 60, 'train.optim_g.lr': 'auto', 'train.forget_step': 0.3, 'train.conflict_freq': 2,
+    """With a fitted rate, adversarial samples and the gradient cosine, which run the network within and beside DDP, and
+    an edit that each process draws for itself."""
+    changes = {'train.total_iter': 60, 'train.edit_opt': {'type': 'ShrinkAndPerturb', 'alpha': 1e-3, 'secret': True},
+               'train.optim_g.lr': 'auto', 'train.forget_step': 0.3, 'train.conflict_freq': 2,
                'train.retain_opt': None,
                'train.adversarial_opt': {'type': 'AdversarialRetainLoss', 'loss_weight': 0.1,
                                          'attack': {'type': 'pgd', 'steps': 2}},
