@@ -1,72 +1,59 @@
 """The charts of an audit's page; each function gives nothing where its measurement was not made."""
-from collections.abc import Mapping, Sequence
-from math import log1p
+from collections.abc import Mapping
 
-from basicsr_unlearn.report.charts import NARROW, AxisRow, Line, line_chart, rows_chart, signed
-from basicsr_unlearn.report.drawing import Drawing
+from basicsr_unlearn.metrics.evaluation import IDENTITY
+from basicsr_unlearn.report.audit_values import (
+    change_shown,
+    digits_of,
+    in_unit,
+    metric_of,
+    reason_in,
+    result_in,
+    retrained_of,
+    worst_first,
+)
+from basicsr_unlearn.report.charts import NARROW, AxisRow, rows_chart, signed
 from basicsr_unlearn.report.findings import ROLE_WORDS, Card, Figure, Figures, PageSection, role_class
-from basicsr_unlearn.report.measurement_sections import digits_of, in_unit, metric_of, retrained_of
 from basicsr_unlearn.report.pictures import in_order, kind
+from basicsr_unlearn.report.tables import amount, cut
 
-WAY_WORDS = {'input': 'A prompt on the input', 'prompts': 'Its own prompts', 'last_layer': 'The last layer'}
 ATTACK_WORDS = {'threshold': 'loss below a threshold', 'logistic': 'regression on several losses',
-           'lira': 'LiRA, with shadow networks'}
+                'lira': 'LiRA, with shadow networks'}
+LONGEST_SET = 18  # characters of a data set's name beside a chart
 
 
-def relearning_card(audit: Mapping) -> Card | None:
-    """The score over the steps of fine-tuning, with the range of the seeds."""
-    found = _result(audit, 'relearning')
+def strengths_card(audit: Mapping) -> Card | None:
+    """How far the unlearned network lies from the mean of what it is held against on each forget set, the worst first.
+    """
+    found = worst_first(audit)
     if not found:
-        reason = _reason(audit, 'relearning')
-        return reason and Card('Does the skill come back?', words=f'Not measured: {reason}')
-    seeds = len(found['seeds'])
-    spread = f' The band is the range of {seeds} seeds.' if seeds > 1 else ''
-    lead, of = _lead(found, found['against'], audit)
-    return Card('Does the skill come back?', _curves(found, 'Relearning', audit, NARROW, 180),
-                lead, f'{of}, learned again from '
-                f'{found["pairs"]} pairs of {found["train"]}, scored on {found["images"]} images of {found["test"]}.'
-                f'{spread}')
+        return None
+    rows = [_strength_row(name, one, audit, first=not place) for place, (name, one) in enumerate(found)]
+    (worst, entry), sets = found[0], len(found)
+    spoken = ', '.join(f'{name} {change_shown(one["gap"]["value"], audit)}' for name, one in found)
+    several = len(entry['against']) > 1
+    against = ('the untouched input' if entry['against'] == [IDENTITY] else
+               'the mean of the retrained networks (rings; one more of them would lie in the band in 8 of 10 cases)'
+               if several else 'the retrained network')
+    counted = ' The gap is counted from the last ring.' if several else ''
+    return Card(f'Forget gap at {amount(sets, "strength")}' if sets > 1 else 'Forget gap',
+                rows_chart(rows, f'Forget gap: {spoken}', line=0.0, digits=digits_of(audit), width=NARROW, step=20),
+                f'{worst}: {change_shown(entry["gap"]["value"], audit)}',
+                f'How far it is above {against}{in_unit(audit)}.{counted}')
 
 
-def recovery_figures(audit: Mapping) -> list[PageSection]:
-    """A small chart for each part that was trained alone."""
-    found = _result(audit, 'recovery')
-    ways = {way: entry for way, entry in found['ways'].items() if entry['state'] == 'measured'} if found else {}
-    if not ways:
-        return []
-    figures = [Figure(_curves(entry, WAY_WORDS.get(way, way), audit, NARROW, 240), WAY_WORDS.get(way, way),
-                      ' '.join(_lead(entry, found['against'], audit)))
-               for way, entry in ways.items()]
-    return [PageSection('Does a small part bring it back?', [
-        f'Only that part is trained on {found["pairs"]} pairs of {found["train"]}, all other weights stay. '
-        f'{metric_of(audit)["name"]}{in_unit(audit)} on {found["test"]}.', Figures(figures)])]
+def _strength_row(name: str, found: Mapping, audit: Mapping, first: bool) -> AxisRow:
+    middle, higher = found['reference']['mean'], metric_of(audit)['better'] == 'higher'
 
+    def ahead(value: float) -> float:
+        return value - middle if higher else middle - value
 
-def _curves(found: Mapping, title: str, audit: Mapping, width: int, height: int) -> Drawing:
-    lines = []
-    for column in [*(c for c in in_order(found['curves']) if c != 'unlearned'), 'unlearned']:  # that one on top
-        curve = {int(step): value for step, value in found['curves'].get(column, {}).items()}
-        if not curve:
-            continue
-        ranges = [(value['low'], value['high']) for value in curve.values()]
-        known = all(end is not None for both in ranges for end in both)
-        lines.append(Line(column, kind(column), [(step, value['value']) for step, value in curve.items()],
-                          ranges if known and any(low < high for low, high in ranges) else ()))
-    spoken = '; '.join(f'{line.label} from {_shown(line.points[0][1], audit)} to {_shown(line.points[-1][1], audit)}'
-                       for line in lines)
-    return line_chart(lines, {}, f'{title}: {spoken}', 'fine-tuning steps', sorted({x for line in lines
-                                                                                 for x, _ in line.points}),
-                      log1p, width, height, metric_of(audit)['unit'])
-
-
-def _lead(found: Mapping, against: Sequence[str], audit: Mapping) -> tuple[str, str]:
-    """The largest lead, and over what."""
-    value, to = found['largest_gap'], 'the best retrained network' if against else 'its own start'
-    if _shown(value, audit) == _shown(0.0, audit):
-        return 'Level', f'with {to}, at most'
-    way = ('ahead', 'behind')[value < 0] if against else ('above', 'below')[value < 0]
-    of = 'of ' if against and value >= 0 else ''
-    return f'{_shown(abs(value), audit)} {way}', f'{of}{to}, at {"most" if value >= 0 else "least"}'
+    likely = [found['one_more'][end] for end in ('low', 'high')]
+    return AxisRow(cut(name, LONGEST_SET), 'unlearned' if first else 'beside',
+                   (ahead(found['scores']['unlearned']), None, None),
+                   rings=[ahead(found['scores'][column]) for column in found['against'] if column != IDENTITY],
+                   span=None if None in likely else tuple(sorted(map(ahead, likely))),
+                   told=change_shown(found['gap']['value'], audit, unit=False))
 
 
 def _shown(value: float, audit: Mapping) -> str:
@@ -75,10 +62,10 @@ def _shown(value: float, audit: Mapping) -> str:
 
 def scores_figures(audit: Mapping) -> list[PageSection]:
     """The score of every image and the means with their intervals, a chart for each data set."""
-    found = _result(audit, 'scores')
+    found = result_in(audit, 'scores')
     if not found:
         return []
-    tests, figures = _result(audit, 'forgetting') or {}, []
+    tests, figures = result_in(audit, 'forgetting') or {}, []
     key, metric = (metric_of(audit)[part] for part in ('key', 'name'))
     for name, by_column in found['per_image'].items():
         rows = [AxisRow(column, kind(column), _ends(found['mean'][name][column][key]), by_column[column][key])
@@ -103,10 +90,10 @@ def scores_figures(audit: Mapping) -> list[PageSection]:
 
 def membership_card(audit: Mapping) -> Card | None:
     """AUC on every network of the attack that tells the unlearned one's members furthest from the reference's."""
-    found = _result(audit, 'membership')
+    found = result_in(audit, 'membership')
     attacks = {name: entry for name, entry in found['attacks'].items() if entry['state'] == 'measured'} if found else {}
     if not attacks:
-        reason = _reason(audit, 'membership')
+        reason = reason_in(audit, 'membership')
         return reason and Card('Can its training images be told?', words=f'Not measured: {reason}')
 
     def strength(name: str) -> float:
@@ -121,19 +108,11 @@ def membership_card(audit: Mapping) -> Card | None:
     strongest = f', the strongest of {len(attacks)}' if len(attacks) > 1 else ''
     return Card('Can its training images be told?',
                 rows_chart(rows, f'AUC of a membership attack: {spoken}', (min(0.2, *ends), max(0.8, *ends)), 0.5, 2,
-                           NARROW),
+                           NARROW, 20),
                 entry['reading'].capitalize(),
                 f'AUC, 0.5 is chance, of an attack by {ATTACK_WORDS.get(name, name)}{strongest}, on '
-                f'{found["members"]}, which the original was trained on, against {found["unseen"]}.')
+                f'{found["members"]} against {found["unseen"]}.')
 
 
 def _ends(interval: Mapping) -> tuple[float, float | None, float | None]:
     return interval['value'], interval['low'], interval['high']
-
-
-def _result(audit: Mapping, name: str) -> dict | None:
-    return (audit['measurements'].get(name) or {}).get('result')
-
-
-def _reason(audit: Mapping, name: str) -> str | None:
-    return (audit['measurements'].get(name) or {}).get('reason')

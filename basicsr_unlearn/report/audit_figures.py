@@ -2,10 +2,10 @@
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from basicsr_unlearn.report.measurement_sections import columns_of, retrained_of
+from basicsr_unlearn.report.audit_values import columns_of, retrained_of
 from basicsr_unlearn.report.tables import ABSENT, number, percent
 
-PROTOCOL = ('train', 'test', 'pairs', 'lr', 'patch')
+PROTOCOL = ('train', 'retain', 'test', 'images', 'pairs', 'steps', 'draws', 'patch', 'quick')
 IN_DB = ' in dB'
 
 
@@ -42,15 +42,16 @@ def key_figures(audits: Sequence[Mapping]) -> list[Row]:
                                       (f'retain loss{unit}', 'keeping', 'loss')):
         rows += [Row(section, name, [_at(result, name, key, 'value') for result in found(measurement)], change)
                  for name in sets]
-    relearning, recovery = found('relearning'), found('recovery')
-    steps = sorted(columns_of([result.get('gap') or {} for result in relearning]), key=int)
-    rows += [Row(f'relearning, lead{unit}', f'step {step}', [_at(result, 'gap', step) for result in relearning], change)
-             for step in steps]
-    rows.append(Row(f'relearning, lead{unit}', 'largest from step 1', [_at(result, 'largest_gap')
-                                                                     for result in relearning], change))
-    rows += [Row(f'recovery, largest lead{unit}', way.replace('_', ' '),
-                 [_at(result, 'ways', way, 'largest_gap') for result in recovery], change)
-             for way in columns_of([result.get('ways') or {} for result in recovery])]
+    rows += [Row(f'worst forget gap{unit}', 'the gap', of_all('verdict', 'worst_gap', 'value'), change),
+             Row(f'worst forget gap{unit}', 'on', of_all('verdict', 'worst_gap', 'dataset'))]
+    leads = [result.get('worst') or {} for result in found('attacks')]
+    section = f'worst lead{unit}'
+    rows += [Row(section, 'over the mean', [lead.get('value') for lead in leads], change),
+             Row(section, 'beyond the best', [lead.get('beyond') for lead in leads], change),
+             Row(section, 'by', [lead.get('attacker') for lead in leads])]
+    families = [result.get('families') or {} for result in found('attacks')]
+    rows += [Row(f'lead beyond the best, by family{unit}', family, [_at(by, family, 'beyond') for by in families], change)
+             for family in columns_of(families)]
     attacks = [_at(result, 'attacks', 'threshold') for result in found('membership')]
     rows += [Row('membership, threshold attack', 'AUC', [_at(attack, 'auc', 'unlearned', 'value')
                                                          for attack in attacks], number),
@@ -102,12 +103,14 @@ def differences(names: Sequence[str], audits: Sequence[Mapping]) -> list[str]:
             'The limits of the levels are others in {others} than in {first}, so outcomes do not compare.')
     quick = [name for name, audit in zip(names, audits) if audit['quick']]
     if 0 < len(quick) < len(names):
-        found.append(f'Quick audits say nothing of the weights, unlike the others: {", ".join(quick)}.')
-    for measurement in ('relearning', 'recovery'):
-        results = [_at(audit, 'measurements', measurement, 'result') for audit in audits]
-        compare([result and tuple(str(result.get(key)) for key in PROTOCOL) for result in results],
-                f'{measurement.capitalize()} was done in another way in {{others}} than in {{first}}, so leads do not '
-                'compare.')
+        found.append(f'Quick audits try three kinds of attackers alone, unlike the others: {", ".join(quick)}.')
+    results = [_at(audit, 'measurements', 'attacks', 'result') for audit in audits]
+    compare([result and tuple(str(result.get(key)) for key in PROTOCOL) for result in results],
+            'Networks were attacked in another way in {others} than in {first}, so leads do not compare.')
+    former = [name for name, audit in zip(names, audits) if 'relearning' in audit['measurements']]
+    if former:
+        found.append(f'The leads of {", ".join(former)} are not shown: they were those of one attacker at one rate, '
+                     'who did not know the method. Audit the network again.')
     return found
 
 

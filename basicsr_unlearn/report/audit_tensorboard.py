@@ -19,7 +19,7 @@ def write_tensorboard(folder: str | Path, audit: Mapping, strips: Mapping[str, S
 
     The folder itself gets the verdict, the checks and audit.md as texts, before/after strips, and CKA by layer; a
     sub-folder for each network gets, under tags that all share, `scores/<set>/<metric>`, histograms
-    `images/<set>/<metric>`, curves `relearning/psnr` and `recovery/<way>` over training steps, `membership/<attack>`
+    `images/<set>/<metric>`, its strength under attack `attacks/<n>_pairs` over training steps, `membership/<attack>`
     (AUC), `robustness/<set>/clean` and `.../attacked`, and `representation/gain` over the number of the layer.
 
     Args:
@@ -67,11 +67,8 @@ def _network(writer: SummaryWriter, column: str, results: Mapping[str, Mapping])
     for name, by_column in scores['per_image'].items():
         for metric, values in by_column.get(column, {}).items():
             writer.add_histogram(f'images/{name}/{metric}', np.asarray(values, dtype=np.float64), 0)
-    curves = {'relearning/psnr': results.get('relearning', {}),
-              **{f'recovery/{way}': found for way, found in results.get('recovery', {}).get('ways', {}).items()}}
-    for tag, found in curves.items():
-        points = found.get('curves', {}).get(column, {})
-        _curve(writer, tag, {int(step): point['value'] for step, point in points.items()})
+    for pairs, by_step in results.get('attacks', {}).get('strength', {}).get(column, {}).items():
+        _curve(writer, f'attacks/{pairs}_pairs', {int(step): found['value'] for step, found in by_step.items()})
     for attack, found in results.get('membership', {}).get('attacks', {}).items():
         if column in found.get('auc', {}):
             writer.add_scalar(f'membership/{attack}', found['auc'][column]['value'], 0)

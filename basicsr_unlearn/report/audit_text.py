@@ -5,16 +5,19 @@ from collections.abc import Mapping, Sequence
 from basicsr_unlearn.core.judgement import CANNOT_JUDGE
 from basicsr_unlearn.engine.terminal import width
 from basicsr_unlearn.options.option_text import option_text
+from basicsr_unlearn.report.attack_words import budget_words, lead_words
 from basicsr_unlearn.report.audit_checks import NO_BREAK, blamed, checks_blocks
-from basicsr_unlearn.report.audit_findings import measured_sections
-from basicsr_unlearn.report.measurement_sections import (
+from basicsr_unlearn.report.audit_findings import by_severity, measured_sections
+from basicsr_unlearn.report.audit_values import (
+    change_shown,
     digits_of,
     in_unit,
     metric_of,
-    networks_and_sets,
+    result_in,
     retrained_of,
-    unmeasured,
+    worst_first,
 )
+from basicsr_unlearn.report.measurement_sections import networks_and_sets, unmeasured
 from basicsr_unlearn.report.pages import page
 from basicsr_unlearn.report.tables import ABSENT, cut, number, plain_lines
 
@@ -49,7 +52,7 @@ def audit_summary(audit: Mapping) -> str:
     """
     verdict, across = audit['verdict'], min(width(), WIDEST_SUMMARY)
     lines = [*textwrap.wrap(verdict['headline'], across), *textwrap.wrap(verdict['sentence'], across), '',
-             *_score_lines(audit, across), '', *_level_lines(verdict, across), '',
+             *_score_lines(audit, across), '', *_worst_lines(audit, across), *_level_lines(verdict, across), '',
              *textwrap.wrap(_decision(verdict), across, break_on_hyphens=False)]
     skipped = [name for name, entry in audit['measurements'].items() if entry['state'] == 'skipped']
     notes = [f'Warning: {warning}' for warning in verdict['warnings'][:SHOWN_WARNINGS]]
@@ -69,7 +72,8 @@ def _score_lines(audit: Mapping, across: int) -> list[str]:
     means, retrained, digits = entry['result']['mean'], retrained_of(audit), digits_of(audit)
     rows = [[f'{metric["name"]}{in_unit(audit)}', 'identity', 'original', 'unlearned',
              *([f'retrained ({len(retrained)})' if len(retrained) > 1 else 'retrained'] if retrained else []), '']]
-    for name, by_column in list(means.items())[:SHOWN_SETS]:
+    order = by_severity(audit, means)[:SHOWN_SETS]
+    for name, by_column in ((name, found) for name, found in means.items() if name in order):
         score = {column: found[metric['key']]['value'] for column, found in by_column.items()}
         others = [score[column] for column in retrained if column in score]
         ends = [number(end(others), digits) for end in (min, max)] if others else []
@@ -79,6 +83,18 @@ def _score_lines(audit: Mapping, across: int) -> list[str]:
     more = len(means) - SHOWN_SETS
     rest = [f'  and {more} more in audit.md'] if more > 0 else []
     return [*('  ' + line for line in _clipped(rows, across)), *rest]
+
+
+def _worst_lines(audit: Mapping, across: int) -> list[str]:
+    """The worst gap of several, and the worst lead, with their names; an empty line behind them."""
+    gaps, attacks, words = worst_first(audit), result_in(audit, 'attacks'), []
+    if len(gaps) > 1:
+        name, one = gaps[0]
+        words.append(f'Worst gap of {len(gaps)}: {change_shown(one["gap"]["value"], audit)} on {name}.')
+    if attacks and attacks['worst']:
+        words.append(f'Worst lead: {lead_words(audit, attacks)}, by {budget_words(attacks["worst"])}')
+    lines = [line for one in words for line in textwrap.wrap(one, across, subsequent_indent='  ')]
+    return [*lines, ''] if lines else []
 
 
 def _clipped(rows: list[list[str]], across: int) -> list[str]:

@@ -24,12 +24,16 @@ class Line:
 class AxisRow:
     """A row on an axis: single values as dots, a statistic as mark with its interval; one without either is a heading.
 
-    `interval` is (value, low, high), of which low and high may be None.
+    `interval` is (value, low, high), of which low and high may be None. `rings` are the retrained networks it is held
+    against, `span` where one more of them would lie, and `told` stands at the right in place of the value.
     """
     label: str
     css: str
     interval: tuple[float, float | None, float | None] | None = None
     dots: Sequence[float] = ()
+    rings: Sequence[float] = ()
+    span: tuple[float, float] | None = None
+    told: str = ''
 
 
 def line_chart(lines: Sequence[Line], references: Mapping[str, float], spoken: str, x_name: str,
@@ -38,7 +42,8 @@ def line_chart(lines: Sequence[Line], references: Mapping[str, float], spoken: s
     """Curves with their last values written at the right end, and reference values as horizontal lines.
 
     Args:
-        lines: drawn in this order; a class of the style sheet tells them apart, by colour and by dashes.
+        lines: drawn in this order; a class of the style sheet tells them apart, by colour and by dashes. One without a
+            label has no number at its end.
         references: name, which is its class too -> y.
         spoken: what a reader who cannot see it is told.
         x_name, x_ticks: of the horizontal axis; ticks without room for their number get none.
@@ -47,7 +52,7 @@ def line_chart(lines: Sequence[Line], references: Mapping[str, float], spoken: s
         unit: of the values: in dB the axis spans 2 at least, in which noise stays small, and values have one decimal.
     """
     least, digits = (2.0, 1) if unit == 'dB' else (0.05, 3)
-    labels = {line.label: (line.css, line.points[-1][1]) for line in lines}
+    labels = {line.label: (line.css, line.points[-1][1]) for line in lines if line.label}
     labels = {**{name: (name, value) for name, value in references.items()}, **labels}
     left, right, top, bottom = 32, 24 + BOLD * max(len(name) + 4 + digits for name in labels), 10, 42
     values = [y for line in lines for _, y in line.points] + [y for line in lines for both in line.ranges for y in both]
@@ -91,7 +96,7 @@ def line_chart(lines: Sequence[Line], references: Mapping[str, float], spoken: s
 
 
 def rows_chart(rows: Sequence[AxisRow], spoken: str, axis: tuple[float, float] | None = None, line: float | None = None,
-               digits: int = 2, width: int = 400) -> Drawing:
+               digits: int = 2, width: int = 400, step: int = 27, line_name: str = '') -> Drawing:
     """One row per network, all on one axis: each value a dot, the statistic a mark with its interval and its number.
 
     Args:
@@ -99,11 +104,15 @@ def rows_chart(rows: Sequence[AxisRow], spoken: str, axis: tuple[float, float] |
         line: where to draw a line across all rows, such as chance.
         digits: after the point of the number at the right.
         width: of the drawing in its own units; letters are 11.5 high.
+        step: from a row to the next.
+        line_name: what stands above that line.
     """
-    left, right, top, step = 14 + BOLD * max(len(row.label) for row in rows if row.interval or row.dots), 48, 6, 27
+    left, right = 14 + BOLD * max(len(row.label) for row in rows if row.interval or row.dots), 48
+    top = 22 if line_name else 6
     height = top + step * len(rows) + 24
     if axis is None:
-        values = [value for row in rows for value in (*row.dots, *(row.interval or ())) if value is not None]
+        values = [value for row in rows for value in (*row.dots, *row.rings, *(row.span or ()), *(row.interval or ()))
+                  if value is not None]
         marks = ticks(min(values), max(values), 6)
     else:
         marks = [tick for tick in ticks(*axis, 6) if axis[0] <= tick <= axis[1]]
@@ -118,14 +127,21 @@ def rows_chart(rows: Sequence[AxisRow], spoken: str, axis: tuple[float, float] |
         drawing.text('', (x(tick), height - 7), signed(tick), 'middle')
     if line is not None and line not in marks:
         drawing.line('grid zero', (x(line), top), (x(line), height - 22))
+    if line is not None and line_name:
+        drawing.text('', (x(line), 12), f'{line_name} {signed(line)}', 'middle')
     for place, row in enumerate(rows):
         y = top + step * (place + 0.5)
         drawing.text(row.css, (0, y + 4), row.label)
+        if row.span:
+            drawing.polygon('band retrained', [(x(end), y + side) for end, side in zip((*row.span, *row.span[::-1]),
+                                                                                       (-8, -8, 8, 8))])
+        for value in row.rings:
+            drawing.circle('ring', (x(value), y), 5)
         for cx, shift in _swarm([x(value) for value in row.dots]):
             drawing.circle(f'dot many {row.css}' if len(row.dots) > MANY else f'dot {row.css}', (cx, y + shift), 2.6)
         if row.interval:
             _mark(drawing, row, x, y)
-            drawing.text(row.css, (width, y + 4), signed(row.interval[0], digits), 'end')
+            drawing.text(row.css, (width, y + 4), row.told or signed(row.interval[0], digits), 'end')
     return drawing
 
 

@@ -9,7 +9,7 @@ from basicsr_unlearn.report.pictures import Picture, StripFigure, in_order, kind
 from basicsr_unlearn.report.tables import Table
 
 MOST_STRIPS = 4  # data sets with a strip on the first page, two screens high; those of the others are folded
-ROLE_WORDS = {'forget': 'to forget', 'unseen': 'to forget, unseen images', 'retain': 'to keep'}
+ROLE_WORDS = {'forget': 'to forget', 'unseen': 'to forget, unseen', 'retain': 'to keep'}
 MEANINGS = {'unlearned': 'unlearned: the network after', 'original': 'original: the network before',
             'retrained': 'retrained: trained from scratch without the forget set',
             'identity': 'identity baseline: the untouched input'}
@@ -57,6 +57,16 @@ class Card:
     figure: str = ''
     words: str = ''
     code: str = ''
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A part of the first page as wide as the page: what it comes to in large letters, words, and cards side by side.
+    """
+    title: str
+    figure: str = ''
+    words: str = ''
+    cards: Sequence[Card] = ()
 
 
 @dataclass(frozen=True)
@@ -110,9 +120,10 @@ class Place:
 
 @dataclass(frozen=True)
 class Standing:
-    """The picture of where every network stands: a row for each data set, all on one axis."""
+    """The picture of where every network stands: a row for each data set, all on one axis; `more` are without a row."""
     places: Sequence[Place]
     yardstick: Yardstick
+    more: Sequence[str] = ()
 
     @property
     def ticks(self) -> list[float]:
@@ -143,7 +154,7 @@ class Standing:
 @dataclass(frozen=True)
 class Findings:
     """A page from the verdict down. `state` is passed, failed or '' where nothing is required; of `headline` the first
-    sentence is the largest; `sections` are folded, `opened` are not.
+    sentence is the largest; of `pictures` the first `strips` are shown; `sections` are folded, `opened` are not.
     """
     title: str
     headline: Sequence[str]
@@ -157,7 +168,9 @@ class Findings:
     slider: Slider | None = None
     standing: Standing | None = None
     cards: Sequence[Card] = ()
+    panel: Panel | None = None
     pictures: Sequence[Pictures] = ()
+    strips: int = MOST_STRIPS
     opened: Sequence[PageSection] = ()
     sections: Sequence[PageSection] = ()
 

@@ -1,7 +1,10 @@
 """What each measurement of an audit found, as a section of its page and of audit.md."""
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 from basicsr_unlearn.options.option_text import option_text
+from basicsr_unlearn.proof.words import enumerated
+from basicsr_unlearn.report.attack_sections import attack_blocks
+from basicsr_unlearn.report.audit_values import columns_of, digits_of, in_unit, metric_of, retrained_of
 from basicsr_unlearn.report.findings import Block, Code, PageSection
 from basicsr_unlearn.report.tables import ABSENT, Table, number, percent, ranged, thousands
 
@@ -50,31 +53,6 @@ def networks_and_sets(audit: Mapping) -> list[Table]:
             Table(['measurement', 'state', 'seconds'], times, 2, 'Time')]
 
 
-def columns_of(mappings: Sequence[Mapping]) -> list[str]:
-    """The columns that any of the mappings has, in the order in which they first appear."""
-    return list(dict.fromkeys(column for mapping in mappings for column in mapping))
-
-
-def retrained_of(audit: Mapping) -> list[str]:
-    """The columns of the retrained networks."""
-    return [column for column in audit['networks'] if column.startswith('retrained')]
-
-
-def metric_of(audit: Mapping) -> Mapping:
-    """The metric that forgetting is judged by: `key`, `name`, `unit` and `better`."""
-    return audit['verdict']['metric']
-
-
-def in_unit(audit: Mapping) -> str:
-    """The metric's unit as it stands behind a noun, or nothing."""
-    return f' in {metric_of(audit)["unit"]}' if metric_of(audit)['unit'] else ''
-
-
-def digits_of(audit: Mapping) -> int:
-    """How many decimals scores of the metric are shown with."""
-    return 2 if metric_of(audit)['unit'] == 'dB' else 4
-
-
 def _scores(result: Mapping, audit: Mapping) -> list[Block]:
     means = result['mean']
     counts = ', '.join(f'{name} {len(images)}' for name, images in result['images'].items())
@@ -92,9 +70,12 @@ def _forgetting(result: Mapping, audit: Mapping) -> list[Block]:
     rows, tests, distances, digits = [], [], [], digits_of(audit)
     for name, found in result.items():
         reference = found['reference'] or dict.fromkeys(('low', 'high', 'mean', 'deviation'))
+        more = found['one_more'] or {'low': None}
         rows.append([_with_role(name, audit), ranged(found['gap'], digits, sign=True),
                      ', '.join(found['against']) or ABSENT,
                      *(number(reference[key], digits) for key in ('low', 'high', 'mean', 'deviation')),
+                     ABSENT if more['low'] is None else ' to '.join(number(more[end], digits)
+                                                                    for end in ('low', 'high')),
                      YES_NO[found['over_forgotten'] if found['judged'] else None]])
         tests += [[name, column, number(test['statistic']), number(test['p'], 3)]
                   for column, test in found['ks'].items()]
@@ -103,8 +84,12 @@ def _forgetting(result: Mapping, audit: Mapping) -> list[Block]:
     blocks = [f'How far the mean {metric_of(audit)["name"]} of the unlearned network lies outside the range of what it '
               f'is held against{in_unit(audit)}: 0 inside, above 0 something is left, below 0 it is forgotten further '
               'than that.',
-              Table(['data set', 'forget gap', 'against', 'lowest', 'highest', 'mean', 'deviation', 'over-forgotten'],
-                    rows)]
+              Table(['data set', 'forget gap', 'against', 'lowest', 'highest', 'mean', 'deviation',
+                     'one more, in 8 of 10 cases', 'over-forgotten'], rows)]
+    alike = [name for name, found in result.items() if found['likeness']]
+    if alike:
+        blocks.append(f'The original has no skill on {enumerated(alike)}: there the gap is to both sides, how unlike '
+                      'the retrained networks it is.')
     unjudged = [f'{name}: {found["reason"]}' for name, found in result.items() if not found['judged']]
     if unjudged:
         blocks.append(unjudged)
@@ -144,49 +129,13 @@ def _membership(result: Mapping, audit: Mapping) -> list[Block]:
              f'{name}: skipped. {found["reason"]}' for name, found in result['attacks'].items()]]
 
 
-def _relearning(result: Mapping, audit: Mapping) -> list[Block]:
-    seeds = len(result['seeds'])
-    mean = f'mean over {seeds} seeds, in brackets their range' if seeds > 1 else 'of one seed'
-    return [f'{_protocol(result, audit)}; {mean}. {_lead(result)}', *_curves(result, audit)]
-
-
-def _recovery(result: Mapping, audit: Mapping) -> list[Block]:
-    blocks = ['Only a small part may change, all other weights stay as they are. '
-              f'{_protocol(result, audit)}. {_lead(result)}']
-    for way, found in result['ways'].items():
-        what = way.replace('_', ' ')
-        blocks += (_curves(found, audit, what) if found['state'] == 'measured' else
-                   [f'{what}: skipped. {found["reason"]}'])
-    return blocks
-
-
-def _protocol(result: Mapping, audit: Mapping) -> str:
-    return (f'Fine-tuned on {result["pairs"]} pairs of {result["train"]} (Adam, learning rate {result["lr"]:g}, '
-            f'patches of {result["patch"]}), {metric_of(audit)["name"]}{in_unit(audit)} on {result["images"]} images '
-            f'of {result["test"]}')
-
-
-def _lead(result: Mapping) -> str:
-    return ('Lead: of the unlearned network over ' + (
-        'the best retrained one.' if result['against'] else 'its own start, as there is no retrained network.'))
-
-
-def _curves(found: Mapping, audit: Mapping, title: str = '') -> list[Block]:
-    curves, digits, unit = found['curves'], digits_of(audit), metric_of(audit)['unit']
-    rows = [[step, *(ranged(curve.get(step), digits) for curve in curves.values()), number(lead, digits, sign=True)]
-            for step, lead in found['gap'].items()]
-    largest, mean = (f'{number(found[key], digits, sign=True)} {unit}'.strip() for key in ('largest_gap', 'area'))
-    return [Table(['step', *curves, 'lead'], rows, 0, title), f'Largest lead after the start: {largest}.'
-            + ('' if found['area'] is None else f' Mean lead over all steps: {mean}.')]
-
-
 def _representation(result: Mapping, audit: Mapping) -> list[Block]:
     head = ['layer', *(f'CKA {pair}' for pair in result['cka']), *(f'gain of {column}' for column in result['gain'])]
     rows = [[layer, *(number(by.get(layer)) for by in result['cka'].values()),
              *(number(by.get(layer), sign=True) for by in result['gain'].values())] for layer in result['layers']]
     return [f'On {result["images"]} images of {result["dataset"]}: how alike the features of two networks are (CKA, 1 '
             'is equal), and the gain in dB when the mean features of the original are added back in one layer; a high '
-            'one says that the skill sleeps behind that layer.', Table(head, rows)]
+            'one says that what follows that layer still restores.', Table(head, rows)]
 
 
 def _robustness(result: Mapping, audit: Mapping) -> list[Block]:
@@ -237,6 +186,6 @@ def _with_role(name: str, audit: Mapping) -> str:
 
 BY_MEASUREMENT: dict[str, Callable[[Mapping, Mapping], list[Block]]] = {
     'scores': _scores, 'forgetting': _forgetting, 'keeping': _keeping, 'membership': _membership,
-    'relearning': _relearning, 'recovery': _recovery, 'representation': _representation, 'robustness': _robustness,
-    'weights': _weights, 'cost': _cost,
+    'attacks': attack_blocks, 'representation': _representation, 'robustness': _robustness, 'weights': _weights,
+    'cost': _cost,
 }

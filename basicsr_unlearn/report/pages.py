@@ -9,7 +9,7 @@ from markupsafe import Markup, escape
 
 from basicsr_unlearn.files import write_text
 from basicsr_unlearn.proof.words import capital
-from basicsr_unlearn.report.findings import MOST_STRIPS, ROLE_WORDS, Findings
+from basicsr_unlearn.report.findings import ROLE_WORDS, Findings
 
 TEMPLATES = Path(__file__).parent / 'templates'
 MINUS = re.compile(r'(?<![\w.])-(?=\d)')
@@ -32,7 +32,7 @@ def write_page(path: str | Path, template: str, **values: Any) -> None:
 
 def write_findings(path: str | Path, found: Findings) -> None:
     """Write the page of a run, the demo or an audit. Raises OptionError if it cannot be written."""
-    write_page(path, 'findings.html', title=found.title, found=found, roles=ROLE_WORDS, most=MOST_STRIPS)
+    write_page(path, 'findings.html', title=found.title, found=found, roles=ROLE_WORDS)
 
 
 @cache

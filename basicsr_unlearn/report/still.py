@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from basicsr_unlearn.errors import OptionError
 from basicsr_unlearn.proof.words import capital
 from basicsr_unlearn.report.drawing import Point, Shape
-from basicsr_unlearn.report.findings import MOST_STRIPS, ROLE_WORDS, Card, Findings, Pictures, Place, Standing
+from basicsr_unlearn.report.findings import ROLE_WORDS, Card, Findings, Panel, Pictures, Place, Standing
 from basicsr_unlearn.report.pictures import Picture
 
 PAGE, BLACK, MUTED, RULE = '#fcfcfb', '#17191c', '#5f666e', '#d9dcdf'
@@ -84,8 +84,8 @@ class Canvas:
 
     def text(self, at: Point, string: str, size: float = 13, colour: str = BLACK, bold: bool = False,
              anchor: str = 'ls') -> None:
-        """Letters on a base line; `anchor` as Pillow has it."""
-        self.draw.text(self.at(at)[0], string, colour, self._font(size), anchor,
+        """Letters on a base line; `anchor` as Pillow has it. Its font has no true minus."""
+        self.draw.text(self.at(at)[0], string.replace('−', '-'), colour, self._font(size), anchor,
                        stroke_width=size * self.scale * 0.022 if bold else 0, stroke_fill=colour)
 
     def wrapped(self, at: Point, string: str, width: float, size: float = 13, colour: str = BLACK, bold: bool = False
@@ -106,7 +106,8 @@ class Canvas:
         """Of so large letters, bold or not."""
         return self._font(size).getlength(string) / self.scale * 1.03
 
-    def line(self, points: Sequence[Point], colour: str, width: float, dash: tuple[float, float] | None = None) -> None:
+    def line(self, points: Sequence[Point], colour: str | tuple, width: float, dash: tuple[float, float] | None = None
+             ) -> None:
         for part in _dashed(points, *dash) if dash else [points]:
             self.draw.line(self.at(*part), colour, round(width * self.scale), 'curve')
 
@@ -149,7 +150,8 @@ def _draw(canvas: Canvas, found: Findings) -> float:
     for card in cards:
         below = _card(canvas, card, MARGIN + left + 30, below, inner - left - 30)
     y = max(y, below) + 8
-    for pictures in found.pictures[:MOST_STRIPS]:
+    y = _panel(canvas, found.panel, y + 8) if found.panel else y
+    for pictures in found.pictures[:found.strips]:
         y = _strip(canvas, pictures, y + 8)
     return y
 
@@ -235,11 +237,21 @@ def _card(canvas: Canvas, card: Card, left: float, top: float, width: float) -> 
     return canvas.wrapped((left, y + 2), card.figure, width, 15, bold=True) + 14
 
 
+def _panel(canvas: Canvas, panel: Panel, top: float) -> float:
+    inner, gap = ACROSS - 2 * MARGIN, 30
+    canvas.text((MARGIN, top + 13), panel.title, 16, bold=True)
+    y = canvas.wrapped((MARGIN, top + 24), panel.figure, inner, 15, bold=True) if panel.figure else top + 24
+    y = canvas.wrapped((MARGIN, y + 2), panel.words, inner, 11.5, MUTED) + 8
+    width = (inner + gap) / max(len(panel.cards), 1) - gap
+    return max([y, *(_card(canvas, card, MARGIN + i * (width + gap), y, width) for i, card in enumerate(panel.cards))])
+
+
 def _shape(canvas: Canvas, shape: Shape, left: float, top: float, scale: float) -> None:
     """A shape of a chart, as the style sheet has it."""
     kinds = shape.css.split()
     points = [(left + x * scale, top + y * scale) for x, y in shape.points]
     colour = next((COLOURS[kind] for kind in reversed(kinds) if kind in COLOURS), MUTED)
+    line_colour = _pale(colour, 0.35) if 'faint' in kinds else colour
     if shape.kind == 'text':
         canvas.text(points[0], shape.string, 11.5 * scale, colour, 'unlearned' in kinds or 'head' in kinds,
                     {'start': 'ls', 'middle': 'ms', 'end': 'rs'}[shape.anchor])
@@ -247,10 +259,10 @@ def _shape(canvas: Canvas, shape: Shape, left: float, top: float, scale: float) 
         canvas.draw.polygon(canvas.at(*points), _pale(colour, 0.14))
     elif shape.kind == 'circle':
         hollow = 'ring' in kinds
-        canvas.circle(points[0], shape.size * scale, PAGE if hollow else colour, colour if hollow else None)
+        canvas.circle(points[0], shape.size * scale, PAGE if hollow else line_colour, colour if hollow else None)
     else:
         dash = None if 'span' in kinds else next((DASHES[kind] for kind in kinds if kind in DASHES), None)
-        canvas.line(points, colour, 1 if 'grid' in kinds else 2, dash)
+        canvas.line(points, line_colour, 1 if 'grid' in kinds else 2, dash)
 
 
 def _strip(canvas: Canvas, pictures: Pictures, top: float) -> float:

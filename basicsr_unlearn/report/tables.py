@@ -65,6 +65,11 @@ def thousands(value: int | None) -> str:
     return ABSENT if value is None else f'{value:,}'
 
 
+def amount(count: int, noun: str) -> str:
+    """So many of a thing, such as '1 step' or '25 steps'."""
+    return f'{count:,} {noun}{"" if count == 1 else "s"}'
+
+
 def ranged(found: Mapping | None, digits: int = 2, sign: bool = False) -> str | Ranged:
     """`value (low to high)` of `{value, low, high}`, without the bounds where there are none or all are one."""
     if found is None:
