@@ -2,12 +2,12 @@
 from collections.abc import Mapping, Sequence
 from math import log1p
 
+from basicsr_unlearn.proof.words import capital
 from basicsr_unlearn.report.attack_words import (
     budget_words,
     by_family,
     lead_words,
     limit_of,
-    pairs_words,
     retrained_against,
     zero_words,
 )
@@ -16,7 +16,7 @@ from basicsr_unlearn.report.charts import AxisRow, Line, line_chart, rows_chart,
 from basicsr_unlearn.report.drawing import Drawing
 from basicsr_unlearn.report.findings import Card, Panel
 from basicsr_unlearn.report.pictures import kind
-from basicsr_unlearn.report.tables import cut, number
+from basicsr_unlearn.report.tables import amount, cut, number
 
 SHOWN_FAMILIES = 9  # on the first page; all of them are in the table below
 LONGEST_FAMILY = 22  # characters
@@ -31,8 +31,8 @@ def attack_panel(audit: Mapping) -> Panel | None:
     if not found or not found['worst']:
         return Panel(TITLE, words=f'Not measured: {entry["reason"]}') if entry.get('reason') else None
     worst = found['worst']
-    return Panel(TITLE, lead_words(audit, found), f'{budget_words(worst)} {zero_words(audit, found)}', [
-        Card(f'{metric_of(audit)["name"]} by steps of learning, {pairs_words(worst["pairs"])} at most',
+    return Panel(TITLE, lead_words(audit, found), f'{capital(budget_words(worst))}. {zero_words(audit, found)}', [
+        Card(f'{metric_of(audit)["name"]} by steps of learning, {amount(worst["pairs"], "forget pair")} at most',
              _strengths(audit, found)),
         Card(f'The worst lead of each family{in_unit(audit)}', _families(audit, found), words=_left_out(found))])
 

@@ -19,7 +19,9 @@ def lead_words(audit: Mapping, found: Mapping) -> str:
 
 def budget_words(worst: Mapping) -> str:
     """Who has the worst lead, and within which budget."""
-    return f'{worst["attacker"]}, {pairs_words(worst["pairs"])} and {amount(worst["step"], "step")} at most.'
+    pairs = f'at most {amount(worst["pairs"], "forget pair")}' if worst['pairs'] else 'no forget pair'
+    steps = f' and {amount(worst["step"], "step")}' if worst['step'] else ', before any step'
+    return f'by {worst["attacker"]}, with {pairs}{steps}'
 
 
 def zero_words(audit: Mapping, found: Mapping) -> str:
@@ -49,8 +51,3 @@ def limit_of(audit: Mapping) -> float | None:
 def by_family(found: Mapping) -> list[tuple[str, Mapping]]:
     """The families with their worst leads, the worst first."""
     return sorted(found['families'].items(), key=lambda pair: pair[1]['beyond'], reverse=True)
-
-
-def pairs_words(pairs: int) -> str:
-    """So many forget pairs, in words."""
-    return amount(pairs, 'forget pair') if pairs else 'no forget pair'

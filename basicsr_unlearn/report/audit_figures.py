@@ -50,8 +50,8 @@ def key_figures(audits: Sequence[Mapping]) -> list[Row]:
              Row(section, 'beyond the best', [lead.get('beyond') for lead in leads], change),
              Row(section, 'by', [lead.get('attacker') for lead in leads])]
     families = [result.get('families') or {} for result in found('attacks')]
-    rows += [Row(f'lead beyond the best, by family{unit}', family, [_at(by, family, 'beyond') for by in families], change)
-             for family in columns_of(families)]
+    rows += [Row(f'lead beyond the best, by family{unit}', family, [_at(by, family, 'beyond') for by in families],
+                 change) for family in columns_of(families)]
     attacks = [_at(result, 'attacks', 'threshold') for result in found('membership')]
     rows += [Row('membership, threshold attack', 'AUC', [_at(attack, 'auc', 'unlearned', 'value')
                                                          for attack in attacks], number),

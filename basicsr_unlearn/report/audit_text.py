@@ -92,7 +92,7 @@ def _worst_lines(audit: Mapping, across: int) -> list[str]:
         name, one = gaps[0]
         words.append(f'Worst gap of {len(gaps)}: {change_shown(one["gap"]["value"], audit)} on {name}.')
     if attacks and attacks['worst']:
-        words.append(f'Worst lead: {lead_words(audit, attacks)}, by {budget_words(attacks["worst"])}')
+        words.append(f'Worst lead: {lead_words(audit, attacks)}, {budget_words(attacks["worst"])}.')
     lines = [line for one in words for line in textwrap.wrap(one, across, subsequent_indent='  ')]
     return [*lines, ''] if lines else []
 

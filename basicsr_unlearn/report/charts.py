@@ -141,7 +141,7 @@ def rows_chart(rows: Sequence[AxisRow], spoken: str, axis: tuple[float, float] |
             drawing.circle(f'dot many {row.css}' if len(row.dots) > MANY else f'dot {row.css}', (cx, y + shift), 2.6)
         if row.interval:
             _mark(drawing, row, x, y)
-            drawing.text(row.css, (width, y + 4), row.told or signed(row.interval[0], digits), 'end')
+            drawing.text(row.css, (width, y + 4), row.told.replace('-', '−') or signed(row.interval[0], digits), 'end')
     return drawing
 
 

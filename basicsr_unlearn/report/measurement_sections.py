@@ -3,7 +3,7 @@ from collections.abc import Callable, Mapping
 
 from basicsr_unlearn.options.option_text import option_text
 from basicsr_unlearn.proof.words import enumerated
-from basicsr_unlearn.report.attack_sections import attack_blocks
+from basicsr_unlearn.report.attack_blocks import attack_blocks
 from basicsr_unlearn.report.audit_values import columns_of, digits_of, in_unit, metric_of, retrained_of
 from basicsr_unlearn.report.findings import Block, Code, PageSection
 from basicsr_unlearn.report.tables import ABSENT, Table, number, percent, ranged, thousands

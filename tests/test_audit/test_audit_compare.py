@@ -7,8 +7,8 @@ from audit_example import example_audit
 
 from basicsr_unlearn.cli.compare import main, unique_names
 
-SECTIONS = ('PSNR in dB', 'forget gap in dB', 'retain loss in dB', 'relearning, lead in dB',
-            'recovery, largest lead in dB', 'membership, threshold attack', 'shares')
+SECTIONS = ('PSNR in dB', 'forget gap in dB', 'worst forget gap in dB', 'retain loss in dB', 'worst lead in dB',
+            'lead beyond the best, by family in dB', 'membership, threshold attack', 'shares')
 
 
 @pytest.fixture
@@ -49,9 +49,9 @@ def test_key_figures_stand_side_by_side(files, capsys):
     measured(second, 'scores')['mean']['haze']['unlearned']['psnr']['value'] = 14.504
     measured(second, 'forgetting')['haze']['gap']['value'] = -1.25
     measured(second, 'keeping')['rain']['loss']['value'] = -0.3
-    measured(second, 'relearning')['gap']['25'] = 0.0
-    measured(second, 'relearning')['largest_gap'] = 0.4
-    measured(second, 'recovery')['ways']['last_layer']['largest_gap'] = 7.0
+    second['verdict']['worst_gap'].update(value=-1.25, dataset='haze_train')
+    measured(second, 'attacks')['worst'].update(value=0.4, beyond=0.0, attacker='int4')
+    measured(second, 'attacks')['families'] = {'merging': {'beyond': -0.1}}
     measured(second, 'membership')['attacks']['threshold']['auc']['unlearned']['value'] = 0.8
     measured(second, 'membership')['attacks']['threshold']['difference'] = {
         'retrained 1': {'value': 0.3, 'low': 0, 'high': 1}, 'retrained 2': {'value': -0.2, 'low': -1, 'high': 0}}
@@ -68,16 +68,17 @@ def test_key_figures_stand_side_by_side(files, capsys):
     assert ('PSNR in dB', 'rain') not in found  # to be kept: its loss says more
     assert found['forget gap in dB', 'haze'] == ['+0.07', '-1.25']
     assert found['retain loss in dB', 'rain'] == ['+0.07', '-0.30']
-    assert found['relearning, lead in dB', 'step 25'] == ['+3.20', '0.00']
-    assert found['relearning, lead in dB', 'largest from step 1'] == ['+4.30', '+0.40']
-    assert found['recovery, largest lead in dB', 'last layer'][1] == '+7.00'
-    assert ('recovery, largest lead in dB', 'prompts') not in found  # neither has it
+    assert found['worst forget gap in dB', 'the gap'] == ['+0.07', '-1.25']
+    assert found['worst forget gap in dB', 'on'] == ['haze', 'haze_train']
+    assert found['worst lead in dB', 'over the mean'] == found['worst lead in dB', 'beyond the best'][:1] + ['+0.40']
+    assert found['worst lead in dB', 'beyond the best'] == ['+4.70', '0.00']
+    assert found['worst lead in dB', 'by'] == ['kernels transposed', 'int4']
+    assert found['lead beyond the best, by family in dB', 'inverse'] == ['+4.70', '-']
+    assert found['lead beyond the best, by family in dB', 'merging'] == ['-', '-0.10']
     assert found['membership, threshold attack', 'AUC'] == ['0.52', '0.80']
     assert found['membership, threshold attack', 'less AUC of retrained'] == ['+0.01', '-0.20']  # of the nearest
     assert found['shares', 'weights changed'] == ['97.0 %', '0.5 %']
     assert found['shares', 'cost of retraining'] == ['1.0 %', '10.0 %']
-    steps = [label for section, label in found if label.startswith('step ')]
-    assert steps == ['step 0', 'step 1', 'step 5', 'step 10', 'step 25', 'step 50', 'step 100']
 
 
 @pytest.mark.parametrize('missing', list(example_audit()['measurements']))
@@ -90,7 +91,7 @@ def test_what_an_audit_lacks_is_a_dash(files, capsys, missing):
     dashes = {section or label for (section, label), cells in rows(capsys.readouterr().out).items()
               if cells[1:] == ['-', '-'] and cells[0] != '-'}
     assert dashes == {'scores': {'PSNR in dB'}, 'forgetting': {'forget gap in dB'}, 'keeping': {'retain loss in dB'},
-                      'relearning': {'relearning, lead in dB'}, 'recovery': {'recovery, largest lead in dB'},
+                      'attacks': {'worst lead in dB', 'lead beyond the best, by family in dB'},
                       'membership': {'membership, threshold attack'}, 'weights': {'shares'}, 'cost': {'shares'}
                       }.get(missing, set())
 
@@ -121,10 +122,10 @@ def test_files_hold_the_same_as_the_table(files, capsys, in_tmp_path):
     assert [entry['name'] for entry in written['audits']] == ['a', 'b']
     assert [entry['file'] for entry in written['audits']] == paths
     by_label = {(row['section'], row['label']): row['values'] for row in written['rows']}
-    assert by_label['relearning, lead in dB', 'step 5'] == [4.3, 5.88]  # over the retrained network; over its start
+    assert by_label['worst lead in dB', 'over the mean'] == [4.7, 9.4]  # of the retrained network; of the input
     assert by_label['membership, threshold attack', 'less AUC of retrained'] == [0.01, None]
     text = (folder / 'compare.md').read_text()
-    assert re.search(r'^\| relearning, lead in dB: step 5 +\| +\+4\.30 \|', text, re.MULTILINE)
+    assert re.search(r'^\| worst lead in dB: over the mean +\| +\+4\.70 \|', text, re.MULTILINE)
     assert len(written['warnings']) == 1 and f'> {written["warnings"][0]}' in text
     assert f'Warning: {written["warnings"][0]}' in err and 'mind the warnings' in out
 
@@ -140,7 +141,9 @@ def changed(what: str) -> dict:
     elif what == 'quick':
         audit['quick'] = True
     elif what == 'protocol':
-        measured(audit, 'relearning')['lr'] = 1.0
+        measured(audit, 'attacks')['draws'] = 1
+    elif what == 'former':
+        audit['measurements']['relearning'] = {'state': 'measured', 'result': {'largest_gap': 4.3}}
     elif what == 'limits':
         audit['options']['verdict'] = {'levels': {'weights': {'forget_gap': 9}}}
     return audit
@@ -149,8 +152,9 @@ def changed(what: str) -> dict:
 @pytest.mark.parametrize('what, sentence', [
     ('data', 'rain is other data in b than in a'), ('original', 'The original is another network in b than in a'),
     ('retrained', 'The retrained networks of b are not those of a'),
-    ('quick', 'Quick audits say nothing of the weights, unlike the others: b.'),
-    ('protocol', 'Relearning was done in another way in b than in a'),
+    ('quick', 'Quick audits try three kinds of attackers alone, unlike the others: b.'),
+    ('protocol', 'Networks were attacked in another way in b than in a'),
+    ('former', 'The leads of b are not shown: they were those of one attacker'),
     ('limits', 'The limits of the levels are others in b than in a'),
 ])
 def test_audits_that_cannot_be_compared_are_named(files, capsys, what, sentence):

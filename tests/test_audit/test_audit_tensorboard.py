@@ -2,7 +2,7 @@
 import cv2
 import numpy as np
 import pytest
-from audit_example import LAYERS, PSNR, RELEARNING, STEPS, example_audit
+from audit_example import LAYERS, LEARNED, PSNR, STEPS, example_audit
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from basicsr_unlearn.metrics.evaluation import Strip
@@ -33,14 +33,14 @@ def strips() -> dict[str, list[Strip]]:
     return {'haze': [Strip('31009', images, {})]}
 
 
-def test_relearning_curves_share_a_tag_in_a_run_for_each_network(tmp_path):
+def test_strengths_under_attack_share_a_tag_in_a_run_for_each_network(tmp_path):
     write_tensorboard(tmp_path, example_audit(2), {})
-    for run, column in (('original', 'original'), ('unlearned', 'unlearned'), ('retrained_1', 'retrained'),
-                        ('retrained_2', 'retrained')):
-        assert scalars(tmp_path / run, 'relearning/psnr') == pytest.approx(dict(zip(STEPS, RELEARNING[column])))
-        assert list(scalars(tmp_path / run, 'recovery/last_layer')) == [0, 10, 50, 100]
-        assert 'recovery/prompts' not in events(tmp_path / run).Tags()['scalars']  # was skipped
-    assert 'relearning/psnr' not in events(tmp_path / 'identity').Tags()['scalars']
+    plain = LEARNED['plain, Adam 0.0005', 'plain', 8]  # of these two networks the best attacker at every step
+    for run, column in (('original', 'original'), ('retrained_1', 'retrained')):
+        assert scalars(tmp_path / run, 'attacks/8_pairs') == pytest.approx(dict(zip(STEPS, plain[column])))
+    assert scalars(tmp_path / 'unlearned', 'attacks/8_pairs')[5] == pytest.approx(17.3)  # by another one
+    assert scalars(tmp_path / 'unlearned', 'attacks/2_pairs')[5] == pytest.approx(13.8)
+    assert 'attacks/8_pairs' not in events(tmp_path / 'identity').Tags()['scalars']
 
 
 def test_scores_of_every_network_and_data_set(tmp_path):
@@ -72,7 +72,7 @@ def test_verdict_checks_and_the_report_as_texts(tmp_path):
     write_tensorboard(tmp_path, audit, {})
     assert audit['verdict']['headline'] in text_of(tmp_path, 'verdict')
     weights = text_of(tmp_path, 'checks/weights')
-    assert weights.startswith('failed') and '+4.30 dB' in weights and 'at most 0.50 dB' in weights
+    assert weights.startswith('failed') and '+4.70 dB' in weights and 'at most 0.50 dB' in weights
     assert text_of(tmp_path, 'audit') == audit_markdown(audit)
 
 
@@ -92,10 +92,10 @@ def test_a_second_audit_takes_the_place_of_the_first(tmp_path, strips):
     (tmp_path / 'notes.txt').write_text('mine')
     write_tensorboard(tmp_path, example_audit(2), strips)
     second = example_audit()
-    second['measurements']['relearning']['result']['curves']['unlearned'] = {
-        '0': {'value': 1.0, 'low': None, 'high': None}, '7': {'value': 2.0, 'low': None, 'high': None}}
+    second['measurements']['attacks']['result']['strength']['unlearned'] = {
+        '8': {'0': {'value': 1.0, 'attacker': 'a'}, '7': {'value': 2.0, 'attacker': 'a'}}}
     write_tensorboard(tmp_path, second, {})
-    assert scalars(tmp_path / 'unlearned', 'relearning/psnr') == {0: 1.0, 7: 2.0}
+    assert scalars(tmp_path / 'unlearned', 'attacks/8_pairs') == {0: 1.0, 7: 2.0}
     assert events(tmp_path).Tags()['images'] == []
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == [
         'another_run', 'identity', 'original', 'retrained', 'unlearned']
@@ -112,7 +112,7 @@ def test_any_measurement_may_be_skipped_or_absent(tmp_path, retrained):
         write_tensorboard(tmp_path, audit, {})
         tags = events(tmp_path / 'unlearned').Tags()['scalars']
         assert not [tag for tag in tags if tag.startswith(f'{name}/')]
-        assert ('relearning/psnr' in tags) == (name != 'relearning')
+        assert ('attacks/8_pairs' in tags) == (name != 'attacks')
         del audit['measurements'][name]
         write_tensorboard(tmp_path, audit, {})
         assert events(tmp_path / 'unlearned').Tags()['scalars'] == tags

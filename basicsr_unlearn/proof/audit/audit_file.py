@@ -17,8 +17,7 @@ SHAPES = {
     'scores': {'mean': {'*': {'*': {'*': VALUE}}}},
     'forgetting': {'*': {'gap': VALUE}},
     'keeping': {'*': {'loss': VALUE}},
-    'relearning': {'gap': {'#': float}, 'largest_gap': float},
-    'recovery': {'ways': {'*': {'largest_gap': float}}},
+    'attacks': {'worst': {'value': float, 'beyond': float, 'attacker': str}, 'families': {'*': {'beyond': float}}},
     'membership': {'attacks': {'*': {'auc': {'*': VALUE}, 'difference': {'*': {'value!': float}}}}},
     'weights': {'*': {'changed': float}},
     'cost': {'share': {'*': float}},
@@ -27,6 +26,7 @@ AUDIT = {
     'name!': str, 'quick!': bool, 'options': {'verdict': {}}, 'networks!': {'*': {'sha256!': str}},
     'datasets!': {'*': {'role!': str, 'sha256': str}},
     'verdict!': {'outcome!': str, 'required!': str, 'passed!': bool, 'metric': {'key!': str, 'unit!': str},
+                 'worst_gap': {'dataset': str, 'value': float},
                  'levels!': {'*': {'state!': str}}},
     'measurements!': {'*': {}, **{name: {'result': shape} for name, shape in SHAPES.items()}},
 }

@@ -5,7 +5,6 @@ from basicsr_unlearn.core.leads import Trail, strength
 from basicsr_unlearn.proof.words import enumerated
 from basicsr_unlearn.report.attack_words import by_family, lead_words, limit_of, retrained_against, zero_words
 from basicsr_unlearn.report.audit_values import (
-    change_shown,
     columns_of,
     digits_of,
     in_unit,
@@ -37,7 +36,7 @@ def _protocol(result: Mapping, audit: Mapping) -> str:
 def _leads(result: Mapping, audit: Mapping) -> list[Block]:
     digits, limit = digits_of(audit), limit_of(audit)
     over = 'the mean of the retrained networks' if retrained_against(result) else enumerated(result['against'])
-    within = '' if limit is None else f' It may be {change_shown(limit, audit)} at most.'
+    within = '' if limit is None else f' It may be at most {yardstick_of_audit(audit).shown(limit)}.'
     head = ['pairs', 'step', 'lead', 'beyond']
     rows = [[one['attacker'], one['family'], str(one['pairs']), str(one['step']), ranged(one, digits, sign=True),
              number(one['beyond'], digits, sign=True)] for one in result['leads']]
@@ -87,4 +86,4 @@ def _predictors(result: Mapping) -> list[Block]:
     rows = [[column, *(number(by.get(column), 3) for by in found.values())] for column in columns]
     return ['What is had without an attack, and predicts little: how far the weights lie from the original’s, and how '
             'much worse the forget set gets on the straight line between the two.',
-            Table(['network', *(PREDICTORS.get(name, name) for name in found)], rows)]
+            Table(['network', *(PREDICTORS.get(name, name) for name in found)], rows, title='Predictors')]
