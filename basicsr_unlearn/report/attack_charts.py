@@ -1,5 +1,5 @@
 """What the attackers of an audit reached, as its first page shows it: the best of them by step, and every family."""
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from math import log1p
 
 from basicsr_unlearn.proof.words import capital
@@ -12,7 +12,7 @@ from basicsr_unlearn.report.attack_words import (
     zero_words,
 )
 from basicsr_unlearn.report.audit_values import change_shown, digits_of, in_unit, metric_of
-from basicsr_unlearn.report.charts import AxisRow, Line, line_chart, rows_chart, ticks
+from basicsr_unlearn.report.charts import AxisRow, Line, axis_around, line_chart, rows_chart
 from basicsr_unlearn.report.drawing import Drawing
 from basicsr_unlearn.report.findings import Card, Panel
 from basicsr_unlearn.report.pictures import kind
@@ -70,15 +70,8 @@ def _families(audit: Mapping, found: Mapping) -> Drawing:
                             told=change_shown(one['beyond'], audit, unit=False)))
     ends = [*(one['beyond'] for _, one in families), *([] if limit is None else [limit])]
     spoken = ', '.join(f'{name} {change_shown(one["beyond"], audit)}' for name, one in families)
-    return rows_chart(rows, f'The worst lead of each family: {spoken}', _axis(ends), limit,
-                      digits_of(audit), HALF, 20, 'limit')
-
-
-def _axis(values: Sequence[float]) -> tuple[float, float]:
-    """Round ends around these values and 0."""
-    low, high = min(0.0, *values), max(0.0, *values)
-    marks = ticks(low, high if high > low else 1.0, 6)
-    return marks[0], marks[-1]
+    return rows_chart(rows, f'The worst lead of each family: {spoken}', axis_around(ends, metric_of(audit)['unit']),
+                      limit, width=HALF, step=20, line_name='limit')
 
 
 def _left_out(found: Mapping) -> str:

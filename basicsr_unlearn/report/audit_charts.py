@@ -12,7 +12,7 @@ from basicsr_unlearn.report.audit_values import (
     retrained_of,
     worst_first,
 )
-from basicsr_unlearn.report.charts import NARROW, AxisRow, rows_chart, signed
+from basicsr_unlearn.report.charts import NARROW, AxisRow, axis_around, rows_chart, signed
 from basicsr_unlearn.report.findings import ROLE_WORDS, Card, Figure, Figures, PageSection, role_class
 from basicsr_unlearn.report.pictures import in_order, kind
 from basicsr_unlearn.report.tables import amount, cut
@@ -30,6 +30,7 @@ def strengths_card(audit: Mapping) -> Card | None:
         return None
     rows = [_strength_row(name, one, audit, first=not place) for place, (name, one) in enumerate(found)]
     (worst, entry), sets = found[0], len(found)
+    ends = [value for row in rows for value in (row.interval[0], *row.rings, *(row.span or ()))]
     spoken = ', '.join(f'{name} {change_shown(one["gap"]["value"], audit)}' for name, one in found)
     several = len(entry['against']) > 1
     against = ('the untouched input' if entry['against'] == [IDENTITY] else
@@ -37,7 +38,8 @@ def strengths_card(audit: Mapping) -> Card | None:
                if several else 'the retrained network')
     counted = ' The gap is counted from the last ring.' if several else ''
     return Card(f'Forget gap at {amount(sets, "strength")}' if sets > 1 else 'Forget gap',
-                rows_chart(rows, f'Forget gap: {spoken}', line=0.0, digits=digits_of(audit), width=NARROW, step=20),
+                rows_chart(rows, f'Forget gap: {spoken}', axis_around(ends, metric_of(audit)['unit']), 0.0,
+                           width=NARROW, step=20),
                 f'{worst}: {change_shown(entry["gap"]["value"], audit)}',
                 f'How far it is above {against}{in_unit(audit)}.{counted}')
 

@@ -199,7 +199,15 @@ def apart(positions: Sequence[float], distance: float, low: float, high: float) 
 
 def ticks(low: float, high: float, most: int = 8) -> list[float]:
     """Round numbers that span [low, high], at most about `most` of them."""
-    raw = max(high - low, 1e-6) / most
+    raw = (max(high - low, 1e-6) if high > low else 1.0) / most
     power = 10.0**np.floor(np.log10(raw))
     step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= raw)
-    return [round(float(step * i), 10) for i in range(int(np.floor(low / step)), int(np.ceil(high / step)) + 1)]
+    first, last = int(np.floor(low / step)), int(np.ceil(high / step))
+    return [round(float(step * i), 10) for i in range(first, max(last, first + 1) + 1)]
+
+
+def axis_around(values: Sequence[float], unit: str) -> tuple[float, float]:
+    """Round ends of an axis around differences and 0; in dB it spans 1 at least, in which noise stays small."""
+    least = 0.5 if unit == 'dB' else 0.0
+    marks = ticks(min(-least, *values), max(least, *values), 6)
+    return marks[0], marks[-1]

@@ -3,7 +3,7 @@ import math
 import pytest
 from markupsafe import escape
 
-from basicsr_unlearn.report.charts import AxisRow, Line, apart, line_chart, rows_chart, signed, ticks
+from basicsr_unlearn.report.charts import AxisRow, Line, apart, axis_around, line_chart, rows_chart, signed, ticks
 from basicsr_unlearn.report.drawing import Drawing, Shape
 
 
@@ -77,3 +77,20 @@ def test_numbers_have_a_true_minus_but_nothing_has_none():
 def test_ticks_are_round_and_span():
     assert ticks(0, 1, 6) == [0, 0.2, 0.4, 0.6, 0.8, 1]
     assert ticks(-3, 12, 5) == [-5, 0, 5, 10, 15]
+    assert len(ticks(0, 0, 6)) == len(ticks(12.34, 12.34)) == 2  # an axis has two ends
+
+
+def test_an_axis_of_differences_has_0_and_is_no_magnifying_glass():
+    assert axis_around([0.0, 0.01], 'dB') == (-0.6, 0.6) and axis_around([1.0, 4.7], 'dB') == (-1, 5)
+    low, high = axis_around([0.0, 0.002], '')
+    assert low == 0 and 0.002 <= high < 0.004
+
+
+def test_a_row_may_have_rings_a_span_and_words_at_its_end():
+    drawing = rows_chart([AxisRow('a', 'unlearned', (1.0, None, None), rings=(0.0, 0.5), span=(-0.5, 1.0), told='-4')],
+                         '', (-1, 1), 0.5, line_name='limit')
+    rings, (dot,) = of(drawing, 'circle', 'ring'), of(drawing, 'circle', 'unlearned')
+    (span,) = of(drawing, 'polygon', 'band retrained')
+    assert [ring.points[0][0] for ring in rings] == pytest.approx([
+        (span.points[0][0] * 2 + dot.points[0][0]) / 3, (span.points[0][0] + dot.points[0][0] * 2) / 3])
+    assert {'limit 0.5', '−4'} <= set(words(drawing)) and '1.00' not in words(drawing)
