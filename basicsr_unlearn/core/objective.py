@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from basicsr_unlearn.core.dual import DualWeight
-from basicsr_unlearn.core.gradients import reconcile
+from basicsr_unlearn.core.gradients import Reconciliation
 from basicsr_unlearn.core.parts import Anchor, live_parameters
 from basicsr_unlearn.core.phases import check_phases, phase_terms
 from basicsr_unlearn.core.samples import Sample
@@ -49,11 +49,11 @@ class Objective:
         anchors: see `Anchor`.
         phases: `{terms, iters}` one after another, and then anew; None is all terms always.
         dual: a weight of all terms but `forget` and `anchor` that finds itself.
-        conflict: options of `reconcile`, which then joins the gradient of `forget` with that of the rest.
+        conflict: options of `Reconciliation`, which then joins the gradient of what forgets with that of the rest.
         where: what comes before the name of an option in a message.
 
     Raises:
-        OptionError: there is no term, or a phase has one that is not there.
+        OptionError: there is no term, a phase has one that is not there, or `conflict` an option that cannot be.
 
     >>> from basicsr_unlearn.core.losses import TargetLoss
     >>> Objective({'forget': TargetLoss('degraded'), 'retain': nn.L1Loss()}).terms
@@ -66,7 +66,11 @@ class Objective:
         self.losses = {term: loss if hasattr(loss, 'terms') or isinstance(loss, Paired) else Paired(loss)
                        for term, loss in losses.items()}
         self.anchors = nn.ModuleList(anchors)
-        self.dual, self.conflict, self.where = dual, conflict, where
+        self.dual, self.where = dual, where
+        try:
+            self.conflict = None if conflict is None else Reconciliation(**conflict)
+        except (TypeError, ValueError) as error:
+            raise OptionError(f'{where}conflict_opt: {str(error).rstrip(".")}.') from error
         if not self.terms:
             raise OptionError(f'{where.rstrip(".") or "The objective"} has none of forget_opt, retain_opt, '
                               'adversarial_opt and anchor_opt: there is nothing to do.')
@@ -93,6 +97,15 @@ class Objective:
     def trains(self, term: str) -> str | None:
         """The name of the network that a term moves, None for the first."""
         return getattr(self.losses.get(term), 'trains', None)
+
+    def forgets(self, term: str) -> bool:
+        """Whether the gradient of a term is one of forgetting: that of `forget`, and of a loss that says so."""
+        return term == 'forget' or getattr(self.losses.get(term), 'forgets', False)
+
+    @property
+    def splits(self) -> bool:
+        """Whether something takes the gradient of one stream's outputs alone: then each has a pass of its own."""
+        return self.conflict is not None or any(getattr(loss, 'own_pass', False) for loss in self.losses.values())
 
     def active(self, iteration: int, resting: bool = False) -> list[str]:
         """The terms of an iteration, from 1; while forgetting rests, others, also in a phase that has none of them."""
@@ -125,14 +138,15 @@ class Objective:
         weight = self.dual.value if self.dual else 1.0
         terms = {term: values[term] if term in ('forget', 'anchor') else values[term] * weight for term in terms}
         total = sum(terms.values())
-        rest = sum(value for term, value in terms.items() if term != 'forget')
-        if self.conflict is None or 'forget' not in terms or len(terms) == 1:
+        forget = sum(value for term, value in terms.items() if self.forgets(term))
+        rest = sum(value for term, value in terms.items() if not self.forgets(term))
+        if self.conflict is None or not (torch.is_tensor(forget) and torch.is_tensor(rest)):
             total.backward()
         else:
             weights = [p for _, p in live_parameters(net)]  # weight decay moves the dead
             pair = [torch.autograd.grad(goal, weights, retain_graph=True, materialize_grads=True, allow_unused=True)
-                    for goal in (terms['forget'], rest)]
-            for p, gradient in zip(weights, reconcile(*pair, **self.conflict)):
+                    for goal in (forget, rest)]
+            for p, gradient in zip(weights, self.conflict(*pair)):
                 p.grad = gradient
         return total
 
@@ -145,12 +159,15 @@ class Objective:
 
     def state_dict(self) -> dict:
         return {'dual_weight': self.dual.value if self.dual else None,
+                'conflict': self.conflict and self.conflict.state_dict(),
                 'losses': {term: loss.state_dict() for term, loss in self.losses.items()
                            if isinstance(loss, nn.Module)}}
 
     def load_state_dict(self, state: Mapping) -> None:
         if self.dual and state['dual_weight'] is not None:
             self.dual.value = state['dual_weight']
+        if self.conflict and state.get('conflict'):
+            self.conflict.load_state_dict(state['conflict'])
         for term, loss in self.losses.items():
             if isinstance(loss, nn.Module):
                 loss.load_state_dict(state['losses'].get(term, {}), strict=False)

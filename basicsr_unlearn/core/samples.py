@@ -8,8 +8,10 @@ The whole protocol, so that other networks and other data fit in without a chang
     run      run(net, batch) -> Tensor, how a network is used on a batch. `restore` is net(batch['lq']).
     loss     loss(sample) -> scalar; a module or function that is called with a `Sample`. Its attributes, all optional:
              `terms`, the `<term>_opt` of an option file that take it; `source`, the stream it looks at, by default that
-             of its term's name; `trains`, the name of the network it moves, by default the first. One without `terms`
-             is called as loss(output, target), as BasicSR's and torch's are (see `objective.Paired`).
+             of its term's name; `trains`, the name of the network it moves, by default the first; `forgets`, whether
+             it forgets, though its term is not `forget`; `own_pass`, whether it takes a gradient of its own by the
+             stream's output. One without `terms` is called as loss(output, target), as BasicSR's and torch's are
+             (see `objective.Paired`).
     score    score(output, sample) -> scalar, higher where it is better, or None where it cannot be told; with `name`,
              and `untouched(sample)`, the score of doing nothing. `batch_scores.Psnr` is one.
 """

@@ -114,7 +114,7 @@ class Unlearner:
         self.grad_cosine, self.passes = torch.zeros((), device=self.device), PassCounter()
         self._kept: list[Mapping[str, Batch]] = []  # for the parts that look at some before the first step
         # networks with batch normalisation must not see forget and retain samples in one batch
-        self.joint_forward = (run is restore and self.objective.conflict is None  # two gradients: each its own half
+        self.joint_forward = (run is restore and not self.objective.splits
                               and not any(isinstance(module, _BatchNorm) for module in self.net.modules()))
         if total_iter is None and any(anchor.needs_end for anchor in self.objective.anchors):
             raise OptionError('anchor_opt fades until the end of the run: give total_iter, or write decay: none.')

@@ -190,8 +190,9 @@ def _unlearning(opt: Mapping, built: Built) -> None:
     for name in parts:
         if name != 'anchor_opt' and train[name].get('reduction') == 'none':
             raise OptionError(f'train.{name}.reduction is none, not mean or sum: training needs one number.')
-    if getattr(built.get('train.forget_opt'), 'target', None) == 'proxy' and not train.get('proxy_opt'):
-        raise OptionError('train.forget_opt.target is proxy, but there is no such network: add train.proxy_opt.')
+    for name in ('forget_opt', 'adversarial_opt') if not train.get('proxy_opt') else ():
+        if getattr(built.get(f'train.{name}'), 'target', None) == 'proxy':
+            raise OptionError(f'train.{name}.target is proxy, but there is no such network: add train.proxy_opt.')
     _rate(train)
     _streams(train, opt['datasets']['train'], built)
     try:
@@ -204,7 +205,9 @@ def _unlearning(opt: Mapping, built: Built) -> None:
         raise OptionError(f'train.dual_opt: {str(error).rstrip(".")}.') from error
     if train.get('dual_opt') and 'retain_opt' not in parts:
         raise OptionError('train.dual_opt weighs the retain terms by what the retain batches lose: add a retain_opt.')
-    if train.get('conflict_opt') and (len(parts) == 1 or 'forget_opt' not in parts):
+    forgetting = [name for name in parts
+                  if name == 'forget_opt' or getattr(built.get(f'train.{name}'), 'forgets', False)]
+    if train.get('conflict_opt') and not 0 < len(forgetting) < len(parts):
         raise OptionError('train.conflict_opt needs a forget_opt and a term that holds the rest, whose gradients it '
                           'reconciles.')
     judge, metrics = (train.get('skill_opt') or {}).get('metric'), (opt.get('val') or {}).get('metrics') or {}

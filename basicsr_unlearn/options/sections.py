@@ -54,6 +54,9 @@ class ConflictOpt(Section):
     """What becomes of a forget gradient that points against the others."""
     project: bool = option('take out of it what points against theirs', True)
     max_ratio: Positive | None = option('largest norm of it against theirs; ~: any')
+    mask: bool = option('let it move only the weights where it has the sign of the running mean of theirs', False)
+    momentum: Decay = option('of this running mean', 0.9)
+    norm: Positive | None = option('length to which it is brought before that; ~: as it is')
 
 
 class StopOpt(Section):

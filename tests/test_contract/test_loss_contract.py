@@ -36,7 +36,9 @@ CASES = {
                               ({'attack': {'type': 'carried', 'eps': 0.05}}, True),
                               ({'attack': {**PGD, 'network': 'teacher'}, 'target': 'teacher'}, True)],
     'PerturbedRetainLoss': [({}, True)],
-    'RelearningResistanceLoss': [({}, False), ({'criterion': 'charbonnier', 'steps': 1}, False)],
+    'RelearningResistanceLoss': [({}, False), ({'criterion': 'charbonnier', 'steps': 1}, False),
+                                 ({'steps': [1, 9], 'lr': [1e-4, 1e-3], 'pairs': [1, 4]}, False),
+                                 ({'target': 'proxy'}, False)],
     'ContrastLoss': [({}, False)],
     **{name: [({}, False)] for name in PIXEL},
 }

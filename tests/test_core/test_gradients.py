@@ -2,7 +2,7 @@
 import pytest
 import torch
 
-from basicsr_unlearn.core.gradients import gradient_cosine, reconcile
+from basicsr_unlearn.core.gradients import Reconciliation, gradient_cosine, reconcile
 
 
 def weights(*values: float) -> list[torch.Tensor]:
@@ -65,3 +65,41 @@ def test_reconcile_limits_the_norm():
 def test_reconcile_does_not_stop_a_run_that_begins_at_its_teacher():
     forget, retain = [torch.tensor([6.0])], [torch.tensor([0.0])]
     assert reconcile(forget, retain, max_ratio=1.0)[0].tolist() == [6.0]
+
+
+# ---------------------------------------------------------------- from step to step
+
+def test_a_mask_leaves_of_forgetting_what_has_the_sign_of_the_running_mean_of_the_rest():
+    """The mean is 0.1 (1, -1), then 0.9 of it + 0.1 (-0.5, 2) = (0.04, 0.11): the first sign is the old one."""
+    join = Reconciliation(project=False, mask=True, momentum=0.9)
+    assert join([torch.tensor([3.0, 3.0])], [torch.tensor([1.0, -1.0])])[0].tolist() == [4.0, -1.0]
+    assert join([torch.tensor([3.0, 3.0])], [torch.tensor([-0.5, 2.0])])[0].tolist() == [2.5, 5.0]
+    torch.testing.assert_close(join.mean[0], torch.tensor([0.04, 0.11]))
+
+
+def test_the_forget_gradient_is_brought_to_its_length_before_it_is_masked():
+    """(6, 8) has length 10; brought to 5 it is (3, 4), of which the mask leaves (0, 4)."""
+    join = Reconciliation(project=False, mask=True, norm=5.0)
+    torch.testing.assert_close(join([torch.tensor([6.0, 8.0])], [torch.tensor([-1.0, 1.0])])[0],
+                               torch.tensor([-1.0, 5.0]))
+
+
+def test_a_running_mean_goes_on_from_its_state():
+    gradients = [[torch.randn(5)] for _ in range(8)]
+    first, second = Reconciliation(mask=True), Reconciliation(mask=True)
+    for forget, rest in zip(gradients[:2], gradients[2:4]):
+        first(forget, rest)
+    second.load_state_dict(first.state_dict())
+    for forget, rest in zip(gradients[4:6], gradients[6:]):
+        assert torch.equal(first(forget, rest)[0], second(forget, rest)[0])
+
+
+def test_without_its_options_it_is_reconcile():
+    forget, rest = [torch.randn(5)], [torch.randn(5)]
+    assert torch.equal(Reconciliation()(forget, rest)[0], reconcile(forget, rest)[0])
+
+
+@pytest.mark.parametrize('options', [{'momentum': 1}, {'momentum': -0.1}, {'norm': 0}, {'max_ratio': -1}])
+def test_what_a_reconciliation_cannot_be_is_named(options):
+    with pytest.raises(ValueError, match=f'^{next(iter(options))}: expected'):
+        Reconciliation(**options)

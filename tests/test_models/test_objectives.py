@@ -159,6 +159,11 @@ def test_no_dual_weight_without_its_option(unlearn, steps):
     ({'train.dual_opt': DUAL, 'train.retain_opt': None}, 'train.dual_opt weighs the retain terms'),
     ({'train.conflict_opt': {'project': True}, 'train.retain_opt': None}, 'train.conflict_opt needs a forget_opt'),
     ({'train.conflict_opt': {'max_ratio': 0}}, 'train.conflict_opt.max_ratio'),
+    ({'train.conflict_opt': {'momentum': 1.0}}, 'train.conflict_opt.momentum'),
+    ({'train.adversarial_opt': {'type': 'RelearningResistanceLoss', 'target': 'proxy'}},
+     'train.adversarial_opt.target is proxy, but there is no such network'),
+    ({'train.adversarial_opt': {'type': 'RelearningResistanceLoss', 'lr': [1e-3]}}, 'train.adversarial_opt'),
+    ({'train.adversarial_opt': {'type': 'RelearningResistanceLoss', 'lr': [1e-3, -1]}}, 'train.adversarial_opt.lr'),
 ])
 def test_weights_that_cannot_be_are_one_sentence(unlearn, capsys, changes, sentence):
     assert unlearn(changes) == 2
@@ -222,6 +227,7 @@ def test_dead_weights_rest_under_weight_decay(unlearn, folder, weights, changes)
     pytest.param({'train.dual_opt': DUAL, 'train.retain_opt.target': 'teacher'}, id='dual'),
     pytest.param({'train.conflict_opt': {'project': True, 'max_ratio': 1.0}, 'train.adversarial_opt': ADVERSARIAL},
                  id='conflict'),
+    pytest.param({'train.conflict_opt': {'project': False, 'mask': True, 'norm': 0.5}}, id='mask'),
     pytest.param({'train.conflict_opt': {'project': True, 'max_ratio': 1.0}, 'train.adversarial_opt': CARRIED,
                   'train.dual_opt': DUAL, 'train.phases': [{'terms': ['forget', 'retain', 'adversarial'], 'iters': 2},
                                                            {'terms': ['adversarial'], 'iters': 1}],
