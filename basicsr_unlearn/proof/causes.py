@@ -29,6 +29,7 @@ class RunFacts:
         steps, total_iter: optimizer steps done, and `train.total_iter`.
         rate, last_rate: the learning rate at its highest and at the last step.
         terms: those of the objective: 'forget', 'retain', 'adversarial', 'anchor'.
+        forgets: whether one of them forgets.
         ascent: whether the forget term is an ascent that nothing bounds.
         held_to: `target` of the retain or adversarial term, 'teacher' or 'gt'; None without such a term.
         stop_rule_met: None without `train.stop_opt`.
@@ -42,6 +43,7 @@ class RunFacts:
     rate: float = 0.0
     last_rate: float = 0.0
     terms: Sequence[str] = ('forget',)
+    forgets: bool = True
     ascent: bool = False
     held_to: str | None = None
     stop_rule_met: bool | None = None
@@ -61,7 +63,7 @@ def likely_cause(facts: RunFacts, yardstick: Yardstick = PSNR) -> str | None:
         return None
     if state == OVER_FORGOTTEN:
         return _too_far(facts)
-    if 'forget' not in facts.terms:
+    if not facts.forgets:
         return 'No term of the objective looks at the forget set: add a train.forget_opt.'
     if facts.stop_rule_met is False and facts.last_rate < ENDED_RATE * facts.rate:
         return (f'The schedule took the learning rate from {facts.rate:.1e} to {facts.last_rate:.1e} before the stop '

@@ -111,6 +111,7 @@ def _cause(model: UnlearnModel, found: RunVerdict, datasets: Mapping[str, Mappin
         retain=[datasets[other]['scores'][metric] for other in found.keeping], steps=model.iteration,
         total_iter=int(train['total_iter']), rate=max(group['initial_lr'] for group in model.optimizer_g.param_groups),
         last_rate=max(group['lr'] for group in model.optimizer_g.param_groups), terms=objective.terms,
+        forgets=any(map(objective.forgets, objective.terms)),
         ascent=forget.get('type') == 'GradientAscentLoss' and (forget.get('bound') or 'none') == 'none',
         held_to=None if holder is None else holder.get('target') or default,
         stop_rule_met=None if rule is None else rule.met(model.iteration),
