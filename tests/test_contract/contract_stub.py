@@ -29,6 +29,7 @@ SAVED, END = 2, 5  # iterations
 SHORTER = {  # what a preset does before its first step, in as many steps as a stub needs
     'blindspot': {'proxy_opt': {'iters': 3}},
     'task_negation': {'edit_opt': {'iters': 3}},
+    'repselect': {'edit_opt': {'iters': 3}},
     'adapt_then_unlearn': {'anchor_opt': {'adapt_iters': 3}},
     **{name: {'edit_opt': {'secret': False}}  # what nobody can draw again, no run repeats
        for name in ('shuffle', 'shuffle_channels', 'undo')},

@@ -35,6 +35,8 @@ CASES = {
                               ({'attack': {'type': 'one_step', 'eps': 0.05}}, False),
                               ({'attack': {'type': 'carried', 'eps': 0.05}}, True),
                               ({'attack': {**PGD, 'network': 'teacher'}, 'target': 'teacher'}, True)],
+    'SharpnessAwareAscentLoss': [({}, False), ({'bound': 'none', 'radius': 0.05}, False)],
+    'ConnectivityLoss': [({}, False), ({'margin': 0.05, 'criterion': 'charbonnier'}, False)],
     'PerturbedRetainLoss': [({}, True)],
     'RelearningResistanceLoss': [({}, False), ({'criterion': 'charbonnier', 'steps': 1}, False),
                                  ({'steps': [1, 9], 'lr': [1e-4, 1e-3], 'pairs': [1, 4]}, False),

@@ -32,6 +32,9 @@ EDIT_CASES = {
     'ShuffleTaps': [({}, 'generator'), ({'share': 0.5, 'of_highest_ratio': True, 'channels': True}, 'generator')],
     'ShrinkAndPerturb': [({}, 'generator')],
     'WeightNoise': [({}, 'generator'), ({'convs_only': False}, 'generator')],
+    'WeightAttenuation': [({}, None)],
+    'WeightDropout': [({}, 'generator')],
+    'RepresentationSelection': [({'iters': 3}, None), ({'iters': 3, 'share': 1.0, 'power': 0.0}, None)],
 }
 MASK_CASES = {
     'SaliencyMask': [{}, {'stream': 'retain', 'share': 0.2}],
@@ -46,10 +49,10 @@ ANCHOR_CASES = {
     'RepulsionAnchor': [{'adapt_iters': 3, 'adapt_lr': 0.05}, {'adapt_iters': 3, 'form': 'il2', 'reduction': 'sum'},
                         {'adapt_iters': 3, 'form': 'nl2', 'normalise': False}],
     'SparsityAnchor': [{}, {'decay': 'none'}],
+    'DistanceAnchor': [{}],
 }
 CASES = {'edit': EDIT_CASES, 'mask': MASK_CASES, 'anchor': ANCHOR_CASES}
 NO_PRESET = {
-    'WeightNoise': 'a step of two entries of a challenge, whose other steps are for classifiers only',
     'FisherAnchor': 'elastic weight consolidation was made to learn more, not to forget; to be set beside any method',
 }
 

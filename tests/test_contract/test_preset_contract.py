@@ -20,7 +20,8 @@ from basicsr_unlearn.models.first_batches import first_batches
 from basicsr_unlearn.options.option_file import check_options
 
 # What a loss does as forget_opt, by its class: 'ascent' raises the error on the forget set, 'target' goes somewhere.
-KINDS = {'GradientAscentLoss': 'ascent', 'TargetLoss': 'target', 'FeatureTargetLoss': 'target'}
+KINDS = {'GradientAscentLoss': 'ascent', 'TargetLoss': 'target', 'FeatureTargetLoss': 'target',
+         'SharpnessAwareAscentLoss': 'ascent', 'ConnectivityLoss': 'ascent'}
 
 every_preset = pytest.mark.parametrize('name', method_names())
 
