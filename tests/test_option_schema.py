@@ -71,7 +71,7 @@ MALFORMED = [
     ({'mask_opt': {'type': 'ResetAll'}}, 'train.mask_opt.type is ResetAll, the name of an edit, not of a mask: use '
      'one of FisherMask, '),
     ({'anchor_opt': [{'type': 'SaliencyMask'}]}, 'train.anchor_opt[0].type is SaliencyMask, the name of a mask, not '
-     'of an anchor: use one of FisherAnchor, '),
+     'of an anchor: use one of DistanceAnchor, '),
     ({'mask_opt': {'type': 'LastLayersMask', 'count': True}}, 'train.mask_opt.count is true, not a whole number'),
     ({'forget_opt': {'type': 'TargetLoss', 'target': 'degradd'}}, 'did you mean degraded?'),
     ({'adversarial_opt': {'type': 'AdversarialRetainLoss', 'attack': {'type': 'pgd', 'steps': 2.5}}},

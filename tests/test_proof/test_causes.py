@@ -29,7 +29,7 @@ def cause(unlearned: float, **facts) -> str | None:
     (15.5, {'stop_rule_met': False, 'last_rate': 1e-6}, ('1.0e-06', 'train.scheduler', 'MultiStepLR')),
     (19.9, {'stop_rule_met': False, 'last_rate': 1e-6}, ('train.scheduler',)),
     (15.5, {'terms': ('retain',), 'forgets': False}, ('train.forget_opt',)),
-    (15.5, {'terms': ('retain', 'adversarial')}, ('too small',)),
+    (15.5, {'terms': ('retain', 'adversarial')}, ('train.retain_opt.loss_weight',)),
     (15.5, {'terms': ('forget',), 'held_to': None}, ('too small', 'optim_g.lr')),
     (9.0, {'ascent': True}, ('train.stop_opt', 'bound: identity')),
     (9.0, {'ascent': True, 'stop_rule_met': True}, ('too fast', 'train.optim_g.lr', 'train.stop_opt.ease')),

@@ -6,7 +6,7 @@ from basicsr_unlearn.core.checks import check_number
 from basicsr_unlearn.core.hints import NotNegative
 from basicsr_unlearn.core.parts import ANCHORS, Anchor, Evidence, live_parameters, registered_in
 
-EPS = 1e-8  # the code of the paper: keeps the gradient finite at the original
+SMOOTHING = 1e-8  # the code of the paper: keeps the gradient finite at the original
 
 
 @registered_in(ANCHORS)
@@ -39,4 +39,4 @@ class DistanceAnchor(Anchor):
 
     def forward(self, net: nn.Module) -> Tensor:
         distance = torch.cat([(p - self.original[name]).flatten() for name, p in live_parameters(net)])
-        return -self.loss_weight * (distance.square().mean() + EPS).sqrt()
+        return -self.loss_weight * (distance.square().mean() + SMOOTHING).sqrt()

@@ -11,7 +11,7 @@ from basicsr_unlearn.core.parts import LOSSES, registered_in
 from basicsr_unlearn.core.samples import Sample
 
 HALF = 0.5  # between the original and the network: the code of the paper
-STREAMS = ('forget', 'retain')
+BOTH = ('forget', 'retain')
 
 
 @registered_in(LOSSES)
@@ -48,5 +48,5 @@ class ConnectivityLoss(nn.Module):
         net, original = bare(sample.net), dict(sample.teacher.named_parameters())
         middle = {name: original[name].detach().lerp(p, HALF) for name, p in net.named_parameters()}
         errors = [sample_loss(Moved(one, net, middle).output, one.gt, self.criterion)
-                  for name, one in sample.streams.items() if name in STREAMS]
+                  for name, one in sample.streams.items() if name in BOTH]
         return self.loss_weight * bounded_ascent(torch.cat(errors), 'margin', margin=self.margin).mean()
