@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from basicsr_unlearn.core.parts import ANCHORS, EDITS, MASKS, Edit
+from basicsr_unlearn.core.parts import ANCHORS, EDITS, MASKS, Edit, Start
 from basicsr_unlearn.errors import CheckpointError, OptionError
 from basicsr_unlearn.proof.attackers.around import TILE
 from basicsr_unlearn.proof.attackers.attack_plan import Material
@@ -182,5 +182,21 @@ def test_what_a_part_may_look_at(brighten, dark_pairs, untouched):
             return []
 
     with untouched(net):
-        assert list(inverses(Curious(), lambda: evidence_of(net, Material(dark_pairs(4), seed=7), 3, 16))) == []
+        assert list(inverses(net, Curious(), lambda: evidence_of(net, Material(dark_pairs(4), seed=7), 3, 16))) == []
     assert asked == [(7, [(3, 3, 16, 16)] * 2, 0)]
+
+
+def test_a_start_that_only_trains_other_weights_is_not_scored_again(brighten, dark_pairs):
+    net = brighten()
+
+    class Hint(Edit):
+        def __call__(self, net, evidence):
+            pass
+
+        def attack(self, evidence):
+            brighter = deepcopy(evidence.teacher)
+            nn.init.ones_(brighter.tail.bias)
+            return [Start('tail alone', evidence.teacher, {'tail.bias': torch.ones(3)}), Start('brighter', brighter)]
+
+    found = list(inverses(net, Hint(), lambda: evidence_of(net, Material(dark_pairs()), 2, 16)))
+    assert [(one.start.name, one.changed) for one in found] == [('Hint: tail alone', False), ('Hint: brighter', True)]

@@ -31,10 +31,12 @@ class AttackPlan:
     Raises:
         OptionError: a field is not what it should be.
 
-    Source: rates, pairs and steps from where networks that were called unlearned came back the soonest: our choice.
+    Source: rates, pairs and steps span those at which networks that were called unlearned came back: our choice. That
+    of stochastic gradient descent is the highest at which a network retrained without rain rose at every step: it
+    wavers at 0.02 and diverges at 0.5.
     """
     rates: Sequence[float] = (2e-4, 5e-4, 1e-3, 2e-3)
-    sgd_rate: float = 0.1
+    sgd_rate: float = 0.01
     pairs: Sequence[int] = (2, 8, 32)
     draws: int = 3
     steps: Sequence[int] = (10, 25, 50, 100, 200, 400)

@@ -46,7 +46,7 @@ class Candidate:
         start: the network, its name and what trains.
         used_pairs: whether forget pairs were used to find it.
         rate: of Adam, where it needs its own.
-        changed: whether the network gives another output than the attacked one before it learns.
+        changed: whether the network differs from the attacked one before it learns, other weights trained apart.
     """
     family: str
     start: Start
@@ -85,7 +85,7 @@ def evidence_of(net: nn.Module, material: Material, pairs: int, patch: int) -> E
                     torch.Generator().manual_seed(material.seed))
 
 
-def inverses(part: Invertible, evidence: Callable[[], Evidence]) -> Starts:
+def inverses(net: nn.Module, part: Invertible, evidence: Callable[[], Evidence]) -> Starts:
     """What undoes a part of an unlearner, nothing where the part says that nothing does."""
     if type(part).attack is Invertible.attack:
         return
@@ -95,7 +95,13 @@ def inverses(part: Invertible, evidence: Callable[[], Evidence]) -> Starts:
             raise DataError(f'there are no {stream} pairs.')
     for start in part.attack(given):
         named = Start(f'{type(part).__name__}: {start.name}', start.net.eval(), start.trains)
-        yield Candidate('inverse', named, used_pairs=True)
+        yield Candidate('inverse', named, used_pairs=True, changed=not same_weights(start.net, net))
+
+
+def same_weights(one: nn.Module, other: nn.Module) -> bool:
+    """Whether two networks have equal weights under equal names."""
+    first, second = one.state_dict(), other.state_dict()
+    return first.keys() == second.keys() and all(torch.equal(value, second[name]) for name, value in first.items())
 
 
 def orientations(net: nn.Module) -> Starts:
@@ -201,7 +207,7 @@ def all_starts(net: nn.Module, material: Material, pairs: int, patch: int, quick
         return evidence_of(net, material, pairs, patch)
 
     makers: list[tuple[str, Callable[[], Starts]]] = [
-        *((f'Undoing {type(part).__name__}', lambda part=part: inverses(part, evidence))
+        *((f'Undoing {type(part).__name__}', lambda part=part: inverses(net, part, evidence))
           for part in parts),
         ('Turning the images', lambda: orientations(net))]
     if not quick:
