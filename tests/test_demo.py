@@ -97,6 +97,8 @@ def test_the_demo_runs_the_option_file_and_measures_what_came_of_it(job, capsys)
     report = Path('out/here/report.html').read_text(encoding='utf-8')
     assert report.count('<figure class="strip"') == 2 and 'learned again' in report
     shown = capsys.readouterr().out
+    assert 'one attacker at one rate' in report and 'one attacker at one rate' in ' '.join(shown.split())
+    assert 'basicsr-unlearn audit' in shown and 'basicsr-unlearn audit' in report  # where all of them are
     assert summary['headline'][0] in ' '.join(shown.split()) and f'{psnr["unlearned"]:.2f}' in shown
     assert not Path('experiments/tiny').exists()  # a person's own experiment of that name stays as it is
 

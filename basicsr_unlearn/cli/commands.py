@@ -18,7 +18,7 @@ COMMANDS = {
     'methods': 'list the methods that an option file can name',
     'show': 'print an option file with its method spelt out, a method, or what a component takes',
     'benchmark': 'compare methods with networks retrained without the forget set, on a leaderboard',
-    'audit': 'prove what was forgotten, what was kept and what still sleeps in the weights',
+    'audit': 'prove what was forgotten, what was kept and what attackers get back',
     'compare': 'audits side by side',
     'convert': 'turn a checkpoint of any project into one that BasicSR loads, and name its network',
 }

@@ -23,13 +23,13 @@ from basicsr_unlearn.proof.run_record import judged, yardstick_of_record
 from basicsr_unlearn.proof.verdict import LearnedAgain
 from basicsr_unlearn.report.pages import write_findings
 from basicsr_unlearn.report.run_end import FinishedRun, finish
-from basicsr_unlearn.report.run_findings import beside_section, relearning_cards, run_findings
+from basicsr_unlearn.report.run_findings import AUDIT_COMMAND, beside_section, relearning_cards, run_findings
 from basicsr_unlearn.report.still import check_still, write_still
 from basicsr_unlearn.report.tables import how_long, score_lines
 
 DEFAULT_OPTION_FILE, PUBLISHED = 'options/unlearn_haze_calibrated.yml', 'options/unlearn_haze.yml'
 CURE = 'basicsr-unlearn train -opt options/unlearn_haze_deep.yml'  # takes haze further out of the weights
-STEPS, PAIRS, LR = (0, 5, 10, 25), 8, 5e-4  # of learning again: the audit's rate, its first steps
+STEPS, PAIRS, LR = (0, 5, 10, 25), 8, 5e-4  # of learning again: one attacker of the many that an audit has
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -39,8 +39,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def _main(argv: list[str] | None) -> int:
     parser = Parser(prog='basicsr-unlearn demo', description='Unlearn as an option file says, learn the forget set '
-                    'again for a few steps, and show original, unlearned and retrained network in a table and in a '
-                    'report. Under 5 minutes on 2 cores.')
+                    'again for a few steps, as one attacker would, and show original, unlearned and retrained network '
+                    'in a table and in a report. Under 5 minutes on 2 cores.')
     parser.add_argument('-opt', metavar='FILE.yml', help='an unlearning option file; by default '
                         f'{DEFAULT_OPTION_FILE}, with the published way, {PUBLISHED}, beside it; both are installed')
     parser.add_argument('--out', default='results/demo', metavar='FOLDER', help='for summary.json and report.html; '
@@ -104,7 +104,7 @@ def learned_again(opt: Mapping, runs: Sequence[FinishedRun]) -> dict[str, dict[s
         if entry['role'] != 'forget' or 'retrained' not in scores or references(scores, yardstick) != ['retrained']:
             continue
         if not nets:
-            print('Learning the forget set again, to see what sleeps in the weights ...', flush=True)
+            print('Learning the forget set again, as one attacker would ...', flush=True)
             paths = {'unlearned': record['networks']['unlearned'], **{
                 one.record['method']: one.record['networks']['unlearned'] for one in runs[1:]},
                 'retrained': record['networks']['retrained']}
@@ -149,8 +149,10 @@ def demo_told(record: Mapping, beside: Sequence[FinishedRun], curves: Mapping, o
              score_lines(record['datasets'], judge)]
     for name, by in curves.items():
         scores = ', '.join(f'{column} {curve[STEPS[-1]]:.2f} dB' for column, curve in by.items())
-        parts += ['', wrapped(f'{name} learned again on {PAIRS} pairs, after {STEPS[-1]} steps: {scores}.'),
-                  'Further out of its weights, at more cost:', f'  {CURE}']
+        parts += ['', wrapped(f'{name} learned again by one attacker at one rate, on {PAIRS} pairs, after {STEPS[-1]} '
+                              f'steps: {scores}.'),
+                  'Further out of its weights, at more cost:', f'  {CURE}',
+                  'By all attackers, who know the method:', f'  {AUDIT_COMMAND}']
     for one in beside:
         parts += ['', wrapped(f'Beside it, {one.record["method"]}, the published way ({one.option_file}). '
                                + ' '.join(one.record['headline'])), '', score_lines(one.record['datasets'], judge)]

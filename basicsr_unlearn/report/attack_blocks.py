@@ -83,7 +83,7 @@ def _predictors(result: Mapping) -> list[Block]:
     columns = columns_of(list(found.values()))
     if not columns:
         return []
-    rows = [[column, *(number(by.get(column), 3) for by in found.values())] for column in columns]
+    rows = [[column, *(number(by.get(column), 4) for by in found.values())] for column in columns]
     return ['What is had without an attack, and predicts little: how far the weights lie from the original’s, and how '
             'much worse the forget set gets on the straight line between the two.',
             Table(['network', *(PREDICTORS.get(name, name) for name in found)], rows, title='Predictors')]

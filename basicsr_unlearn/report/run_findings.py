@@ -27,9 +27,10 @@ from basicsr_unlearn.report.findings import (
 from basicsr_unlearn.report.pictures import picture, strip_figure
 from basicsr_unlearn.report.tables import Table, how_long, score_tables
 
-UNTOLD = ('What sleeps in the weights, and whether training images can be told, a run does not measure. An audit '
-          'attacks the network:')
-TOO_FEW = 'The demo has too few photographs to tell. An audit attacks the network:'
+UNTOLD = ('What attackers get back from the weights, and whether training images can be told, a run does not measure. '
+          'An audit attacks the network:')
+ONE_ATTACKER = ('What other attackers get back, who know the method, and whether training images can be told. An audit '
+                'tries:')
 AUDIT_COMMAND = 'basicsr-unlearn audit -opt options/audit_haze.yml'
 
 
@@ -119,9 +120,9 @@ def relearning_cards(curves: Mapping[str, Mapping[str, Mapping[int, float]]], pa
             line_chart(lines, {}, f'{name}: {spoken}', 'steps of learning again', steps, width=NARROW, height=230,
                        unit=yardstick.unit),
             f'{yardstick.shown(abs(lead))} {"ahead of" if lead >= 0 else "behind"} retrained',
-            f'after {steps[-1]} steps on {pairs} pairs (Adam, {lr:g}), a short look. What rises sooner than the '
-            'retrained network still had the skill. Further out of the weights, at more cost:', cure))
-    return [*cards, Card('Can its training images be told?', words=TOO_FEW, code=AUDIT_COMMAND)] if cards else []
+            f'after {steps[-1]} steps on {pairs} pairs, by one attacker at one rate (Adam, {lr:g}). What rises sooner '
+            'than the retrained network still had the skill. Further out of the weights, at more cost:', cure))
+    return [*cards, Card('What the demo does not tell', words=ONE_ATTACKER, code=AUDIT_COMMAND)] if cards else []
 
 
 def beside_section(record: Mapping, option_file: str) -> PageSection:

@@ -97,7 +97,7 @@ def test_what_the_attackers_reached_stands_in_full():
     assert ['8', '5', '21.05', '17.30', '12.60', '12.70', '12.80'] in strengths
     assert ['8-bit weights', 'quantisation', '0', '20.90', '11.01', '10.93', '11.03', '11.13'] in best
     assert ['8-bit weights', 'quantisation', '0', '11.01', *'------'] in curves
-    assert predictors[1] == ['unlearned', '0.200', '0.004']
+    assert predictors[1] == ['unlearned', '0.2000', '0.0040']
     assert 'The norms: NAFNet has none that are trained.' in text
 
 
