@@ -10,7 +10,7 @@ import numpy as np
 from basicsr.utils.registry import DATASET_REGISTRY
 from torch import nn
 
-from basicsr_unlearn.core.judgement import leads, references
+from basicsr_unlearn.core.judgement import references
 from basicsr_unlearn.engine.entry import Parser, guarded, run
 from basicsr_unlearn.engine.networks import load_network
 from basicsr_unlearn.engine.terminal import wrapped
@@ -125,7 +125,7 @@ def with_lead(run: FinishedRun, column: str, curves: Mapping[str, Mapping[str, M
     """The run with a headline that says what learning again, of the network in this column, has shown."""
     metric, yardstick = yardstick_of_record(run.record)
     found = judged(run.record['datasets'], metric, yardstick, [
-        LearnedAgain(name, STEPS[-1], leads(by[column], by['retrained'], yardstick)[STEPS[-1]])
+        LearnedAgain(name, STEPS[-1], yardstick.gain(by[column][STEPS[-1]], by['retrained'][STEPS[-1]]))
         for name, by in curves.items()])
     return replace(run, record={**run.record, 'headline': list(found.headline)})
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from basicsr_unlearn.core.judgement import RETAIN_TOLERANCE, forget_gap, has_skill, leads, references, retain_loss
+from basicsr_unlearn.core.judgement import RETAIN_TOLERANCE, forget_gap, has_skill, references, retain_loss
 from basicsr_unlearn.core.yardstick import FORGET_TOLERANCE, Yardstick
 from basicsr_unlearn.metrics.evaluation import Strip
 from basicsr_unlearn.proof.run_record import yardstick_of_record
@@ -114,7 +114,7 @@ def relearning_cards(curves: Mapping[str, Mapping[str, Mapping[int, float]]], pa
         spoken = ', '.join(f'{line.label} from ' + ' to '.join(yardstick.shown(line.points[end][1]) for end in (0, -1))
                            for line in lines)
         steps = sorted(next(iter(by.values())))
-        lead = leads(by['unlearned'], by['retrained'], yardstick)[steps[-1]]
+        lead = yardstick.gain(*(by[column][steps[-1]] for column in ('unlearned', 'retrained')))
         cards.append(Card(
             f'{name}, learned again',
             line_chart(lines, {}, f'{name}: {spoken}', 'steps of learning again', steps, width=NARROW, height=230,

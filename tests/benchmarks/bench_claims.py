@@ -18,7 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from basicsr_unlearn.core.edits.transposition_edit import TransposeKernels
-from basicsr_unlearn.core.judgement import gap_to, largest_lead, leads
+from basicsr_unlearn.core.judgement import gap_to
+from basicsr_unlearn.core.leads import Trail, leads_of, worst_lead
 from basicsr_unlearn.core.parts import Evidence
 from basicsr_unlearn.data.degraded_image_dataset import DegradedImageDataset
 from basicsr_unlearn.data.paired_restoration_dataset import PairedRestorationDataset
@@ -100,12 +101,13 @@ def print_curves(target: str, nets: dict[str, nn.Module], args: argparse.Namespa
             print(f'\n{target}: PSNR in dB after so many steps on {count} pairs, Adam at {lr:g}, seed {args.seed}\n')
             print_row('network', *args.steps, 'largest lead, dB')
             print_row('---', *['--:'] * (len(args.steps) + 1))
-            best = None
+            retrained: list[list[Trail]] = []
             for name, net in nets.items():
                 curve = relearn(net, pairs, args.steps, lr, 64, lambda tuned: psnr(tuned, scored), args.seed)
+                trails = [Trail(name, 'plain', count, {step: [score] for step, score in curve.items()})]
                 if name == 'retrained':
-                    best = curve
-                print_row(name, *curve.values(), largest_lead(leads(curve, best)))
+                    retrained = [trails]
+                print_row(name, *curve.values(), worst_lead(leads_of(trails, retrained)).value)
 
 
 def print_strengths(target: str, nets: dict[str, nn.Module]) -> None:
