@@ -10,7 +10,6 @@ from basicsr_unlearn.core.modes import bare
 from basicsr_unlearn.core.parts import LOSSES, registered_in
 from basicsr_unlearn.core.samples import Sample
 
-HALF = 0.5  # between the original and the network: the code of the paper
 BOTH = ('forget', 'retain')
 
 
@@ -46,7 +45,7 @@ class ConnectivityLoss(nn.Module):
 
     def forward(self, sample: Sample) -> Tensor:
         net, original = bare(sample.net), dict(sample.teacher.named_parameters())
-        middle = {name: original[name].detach().lerp(p, HALF) for name, p in net.named_parameters()}
+        middle = {name: original[name].detach().lerp(p, 0.5) for name, p in net.named_parameters()}
         errors = [sample_loss(Moved(one, net, middle).output, one.gt, self.criterion)
                   for name, one in sample.streams.items() if name in BOTH]
         return self.loss_weight * bounded_ascent(torch.cat(errors), 'margin', margin=self.margin).mean()
