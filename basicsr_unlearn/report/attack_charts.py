@@ -20,7 +20,7 @@ from basicsr_unlearn.report.tables import amount, cut, number
 
 SHOWN_FAMILIES = 9  # on the first page; all of them are in the table below
 LONGEST_FAMILY = 22  # characters
-HALF = 440  # width of one of two drawings side by side
+BESIDE_WIDTH = 440  # width of one of two drawings side by side
 TITLE = 'Learned again by the best attacker'
 
 
@@ -58,7 +58,8 @@ def _strengths(audit: Mapping, found: Mapping) -> Drawing:
     spoken = '; '.join(f'{line.label} from {number(line.points[0][1], digits)} to {number(line.points[-1][1], digits)}'
                        for line in lines if line.label)
     return line_chart(lines, {}, f'The best attacker: {spoken}', 'steps of learning',
-                      sorted({x for line in lines for x, _ in line.points}), log1p, HALF, 200, metric_of(audit)['unit'])
+                      sorted({x for line in lines for x, _ in line.points}), log1p, BESIDE_WIDTH, 200,
+                      metric_of(audit)['unit'])
 
 
 def _families(audit: Mapping, found: Mapping) -> Drawing:
@@ -71,7 +72,7 @@ def _families(audit: Mapping, found: Mapping) -> Drawing:
     ends = [*(one['beyond'] for _, one in families), *([] if limit is None else [limit])]
     spoken = ', '.join(f'{name} {change_shown(one["beyond"], audit)}' for name, one in families)
     return rows_chart(rows, f'The worst lead of each family: {spoken}', axis_around(ends, metric_of(audit)['unit']),
-                      limit, width=HALF, step=20, line_name='limit')
+                      limit, width=BESIDE_WIDTH, step=20, line_name='limit')
 
 
 def _left_out(found: Mapping) -> str:

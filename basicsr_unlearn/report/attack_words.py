@@ -43,9 +43,8 @@ def retrained_against(found: Mapping) -> list[str]:
 
 def limit_of(audit: Mapping) -> float | None:
     """The strictest limit that a lead is held against, None without one."""
-    limits = [check['high'] for level in audit['verdict']['levels'].values() for check in level['checks']
-              if check['name'] == 'lead' and check['high'] is not None]
-    return min(limits, default=None)
+    levels = audit['options'].get('verdict', {}).get('levels', {})
+    return min((level['lead'] for level in levels.values() if 'lead' in level), default=None)
 
 
 def by_family(found: Mapping) -> list[tuple[str, Mapping]]:

@@ -132,7 +132,7 @@ def example_audit(retrained: int = 1) -> dict:
         'versions': {'basicsr_unlearn': '0.1.0', 'basicsr': '1.4.2', 'torch': '2.9.1', 'numpy': '2.3.5',
                      'scipy': '1.16.3', 'python': '3.11.14'},
         'option_file': 'audit_haze.yml', 'option_text': 'name: audit_haze  # <& "quoted">\nrequired: members\n',
-        'options': {'name': 'audit_haze', 'required': 'members'},
+        'options': {'name': 'audit_haze', 'verdict': {'require': 'members', 'levels': {'weights': {'lead': 0.5}}}},
         'networks': {column: {'path': f'experiments/{column.replace(" ", "_")}/models/net_g_latest.pth',
                               'sha256': f'{i + 1}f0c9a7b' * 8, 'parameters': 682931}
                      for i, column in enumerate(columns)},

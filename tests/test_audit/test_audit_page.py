@@ -146,8 +146,7 @@ def test_many_strengths_leave_the_first_page_short(tmp_path):
     'inverse', 'plain', 'quantisation'])])
 def test_families_over_the_limit_are_marked(limit, over):
     audit = example_audit(3)
-    for check in audit['verdict']['levels']['weights']['checks']:
-        check['high'] = limit
+    audit['options']['verdict']['levels'] = {'weights': {} if limit is None else {'lead': limit}}
     chart = audit_findings(audit, {}).panel.cards[1].drawing
     assert [shape.string for shape in chart.shapes
             if shape.kind == 'text' and shape.css == 'unlearned' and shape.anchor == 'start'] == over
