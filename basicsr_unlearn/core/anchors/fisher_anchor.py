@@ -7,14 +7,18 @@ from torch import Tensor, nn
 
 from basicsr_unlearn.core.checks import check_choice, check_number
 from basicsr_unlearn.core.hints import NotNegative
-from basicsr_unlearn.core.importance import fisher
-from basicsr_unlearn.core.parts import ANCHORS, Anchor, Evidence, live_parameters, registered_in
+from basicsr_unlearn.core.importance import fisher, highest_share
+from basicsr_unlearn.core.inverses import check_attack, each_alone
+from basicsr_unlearn.core.parts import ANCHORS, Anchor, Evidence, Start, live_parameters, registered_in
+
+HELD = 0.5  # the share of the weights that an attacker takes for held near the original; our choice
 
 
 class QuadraticAnchor(Anchor):
     """loss_weight * sum_i importance_i (w_i - w0_i)^2 / 2 over all live weights, w0 being the original's.
 
-    A subclass says in `measure` how much each weight matters.
+    A subclass says in `measure` how much each weight matters. Weights that matter stay near the original's: an attacker
+    measures again, and trains those that were free alone, or those that were held.
 
     Args:
         loss_weight: at least 0.
@@ -41,6 +45,10 @@ class QuadraticAnchor(Anchor):
     def forward(self, net: nn.Module) -> Tensor:
         return self.loss_weight * sum((self.importance[name] * (p - self.original[name]).square()).sum()
                                       for name, p in live_parameters(net)) / 2
+
+    def attack(self, evidence: Evidence) -> list[Start]:
+        check_attack(self, evidence, 'forget', *self.needs)
+        return each_alone(highest_share(self.measure(evidence), HELD), 'weights held by importance', evidence)
 
 
 @registered_in(ANCHORS)

@@ -5,7 +5,8 @@ from torch import Tensor, nn
 
 from basicsr_unlearn.core.checks import check_choice, check_number, check_whole
 from basicsr_unlearn.core.hints import Count, NotNegative, Positive
-from basicsr_unlearn.core.parts import ANCHORS, Anchor, Evidence, live_parameters, registered_in
+from basicsr_unlearn.core.inverses import check_attack, towards_relearned
+from basicsr_unlearn.core.parts import ANCHORS, Anchor, Evidence, Start, live_parameters, registered_in
 from basicsr_unlearn.core.tuning import tuned
 from basicsr_unlearn.errors import OptionError
 
@@ -17,6 +18,8 @@ class RepulsionAnchor(Anchor):
     """Repulsion from a copy of the original that was adapted to the forget set, at the squared distance d.
 
     'il2' is 1 / d, 'nl2' is -d, which falls without end, and 'el2' is exp(-alpha d).
+
+    Undone by the same adaptation on forget pairs of one's own: where it leads is the way back, in a length that fits.
 
     Args:
         form: 'il2', 'nl2' or 'el2'.
@@ -74,4 +77,8 @@ class RepulsionAnchor(Anchor):
         d = self.distance(net) / self.unit
         value = {'il2': lambda: 1 / d, 'nl2': lambda: -d, 'el2': lambda: (-self.alpha * d).exp()}[self.form]()
         return self.loss_weight * value
+
+    def attack(self, evidence: Evidence) -> list[Start]:
+        check_attack(self, evidence, 'forget')
+        return [Start('the way back to what repels', towards_relearned(evidence, self.adapt_iters, self.adapt_lr))]
 

@@ -5,14 +5,19 @@ from torch import Tensor, nn
 
 from basicsr_unlearn.core.checks import check_choice, check_number
 from basicsr_unlearn.core.hints import NotNegative
-from basicsr_unlearn.core.parts import ANCHORS, Anchor, Evidence, live_parameters, registered_in
+from basicsr_unlearn.core.importance import highest_share
+from basicsr_unlearn.core.inverses import check_attack, each_alone
+from basicsr_unlearn.core.parts import ANCHORS, Anchor, Evidence, Start, live_parameters, registered_in
 
+PRUNED = 0.5  # the share of the weights, the smallest, that an attacker takes for emptied; our choice
 DECAYS = ('linear', 'none')
 
 
 @registered_in(ANCHORS)
 class SparsityAnchor(Anchor):
     """loss_weight * (1 - t) * sum_i |w_i| over all live weights, t the share of the run that is done.
+
+    Weights that it emptied stay near zero and are free to learn: an attacker trains them alone, or all others.
 
     Args:
         loss_weight: at least 0; the pull on each weight at the start, in the unit of its gradient in the other terms.
@@ -40,3 +45,8 @@ class SparsityAnchor(Anchor):
     def forward(self, net: nn.Module) -> Tensor:
         left = 1 - self.progress if self.decay == 'linear' else 1
         return self.loss_weight * left * sum(p.abs().sum() for _, p in live_parameters(net))
+
+    def attack(self, evidence: Evidence) -> list[Start]:
+        check_attack(self, evidence, 'forget')
+        smallest = highest_share({name: -p.detach().abs() for name, p in live_parameters(evidence.teacher)}, PRUNED)
+        return each_alone(smallest, 'emptied weights', evidence)

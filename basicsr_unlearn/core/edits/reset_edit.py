@@ -9,14 +9,10 @@ from basicsr_unlearn.core.checks import check_choice, check_share, check_whole
 from basicsr_unlearn.core.granularity import Granularity, highest_ratio, is_vector
 from basicsr_unlearn.core.hints import Count, Seed, Share
 from basicsr_unlearn.core.importance import fisher, highest_share, mean_gradient, output_sensitivity
+from basicsr_unlearn.core.inverses import check_attack, each_alone
 from basicsr_unlearn.core.layers import convolution_weights, layers_in_order
-from basicsr_unlearn.core.parts import (
-    EDITS,
-    Edit,
-    Evidence,
-    live_parameters,
-    registered_in,
-)
+from basicsr_unlearn.core.parts import EDITS, Edit, Evidence, Start, live_parameters, registered_in
+from basicsr_unlearn.core.reset_inverses import mixed_back, nearest_to_untrained
 from basicsr_unlearn.core.samples import Batch, one_sample
 from basicsr_unlearn.errors import OptionError
 
@@ -62,6 +58,10 @@ class ResetByFisher(Edit):
     options/unlearn_haze_deep.yml. Our own method. Whole channels instead of single weights, as structured pruning takes
     them (Li et al., ICLR 2017): our choice.
 
+    What was reset is not there to be brought back. An attacker finds the weights by their nearness to the untrained
+    network, or by measuring again, and trains them alone, or all others; with `fresh` below 1 he takes the untrained
+    part out again.
+
     Args:
         share: of the weights, in (0, 1].
         fresh: how much of the untrained weight comes in, in (0, 1].
@@ -101,6 +101,16 @@ class ResetByFisher(Edit):
     def __call__(self, net: nn.Module, evidence: Evidence) -> None:
         reset(net, evidence.untrained(self.seed), self.chosen(evidence), self.fresh)
 
+    def attack(self, evidence: Evidence) -> list[Start]:
+        check_attack(self, evidence, 'forget', 'retain', 'untrained')
+        chosen = self.chosen(evidence)
+        if self.fresh < 1:  # nearness to the untrained network then tells little
+            return [mixed_back(evidence, self.seed, chosen, self.fresh),
+                    *each_alone(chosen, 'weights of high ratio', evidence)]
+        found = nearest_to_untrained(evidence, self.seed, list(chosen), self.share, self.granularity, self.per_layer)
+        return [*each_alone(found, 'weights found reset', evidence),
+                *each_alone(chosen, 'weights of high ratio', evidence)[:1]]
+
     def chosen(self, evidence: Evidence) -> dict[str, Tensor]:
         """True for each weight of the teacher that is reset; parameters of which none can be are not in."""
         names = [name for name, p in live_parameters(evidence.teacher) if not (self.skip_vectors and is_vector(p))]
@@ -120,6 +130,9 @@ class ResetSmallestGradient(Edit):
 
     g_r and g_f are the mean gradients of the loss on the retain and on the forget batches: where they are small or
     cancel out, weights serve both sets alike.
+
+    What was reset is not there to be brought back; an attacker trains what he finds near the untrained network alone,
+    or all others.
 
     Args:
         share: of the weights of each Conv2d layer, in (0, 1].
@@ -144,10 +157,18 @@ class ResetSmallestGradient(Edit):
     def __call__(self, net: nn.Module, evidence: Evidence) -> None:
         reset(net, evidence.untrained(self.seed), smallest_difference(evidence.teacher, evidence, self.share))
 
+    def attack(self, evidence: Evidence) -> list[Start]:
+        check_attack(self, evidence, 'forget', 'untrained')
+        found = nearest_to_untrained(evidence, self.seed, list(convolution_weights(evidence.teacher)), self.share,
+                                     per_layer=True)
+        return each_alone(found, 'kernel weights found reset', evidence)
+
 
 @registered_in(EDITS)
 class ResetLastLayers(Edit):
     """Reset the last layers in the order of execution.
+
+    The layers before keep what they knew: undone by training the last ones alone, on few pairs.
 
     Args:
         count: how many layers, at least 1; see `layers_in_order` for what a layer is.
@@ -168,18 +189,27 @@ class ResetLastLayers(Edit):
         self.count, self.seed = count, seed
 
     def __call__(self, net: nn.Module, evidence: Evidence) -> None:
+        reset(net, evidence.untrained(self.seed), self.chosen(net, evidence))
+
+    def chosen(self, net: nn.Module, evidence: Evidence) -> dict[str, Tensor]:
+        """Which weights of a network are reset, by parameter name."""
         layers = layers_in_order(net, one_sample(evidence.forget[0]), evidence.run)
         if self.count > len(layers):
             raise OptionError(f'ResetLastLayers: count is {self.count} but the network has {len(layers)} layers.')
         last = set(layers[-self.count:])
-        reset(net, evidence.untrained(self.seed), {name: torch.ones_like(p, dtype=torch.bool)
-                                                   for name, p in live_parameters(net)
-                                                   if name.rpartition('.')[0] in last})
+        return {name: torch.ones_like(p, dtype=torch.bool) for name, p in live_parameters(net)
+                if name.rpartition('.')[0] in last}
+
+    def attack(self, evidence: Evidence) -> list[Start]:
+        check_attack(self, evidence, 'forget')
+        return each_alone(self.chosen(evidence.teacher, evidence), 'last layers', evidence)
 
 
 @registered_in(EDITS)
 class ResetAll(Edit):
     """Mix an untrained network into all weights: w <- (1 - fresh) w + fresh w_untrained.
+
+    Undone by who knows the seed: the untrained part is taken out again, but where fresh is 1, which leaves nothing.
 
     Args:
         fresh: its share, in (0, 1]; 1 starts training anew.
@@ -198,9 +228,18 @@ class ResetAll(Edit):
         self.fresh, self.seed = fresh, seed
 
     def __call__(self, net: nn.Module, evidence: Evidence) -> None:
-        reset(net, evidence.untrained(self.seed), {name: torch.ones_like(p, dtype=torch.bool)
-                                                   for name, p in live_parameters(net)}, self.fresh)
+        reset(net, evidence.untrained(self.seed), _all_of(net), self.fresh)
 
+    def attack(self, evidence: Evidence) -> list[Start]:
+        if self.fresh == 1:  # no weight holds anything of the original
+            return []
+        check_attack(self, evidence, 'forget', 'untrained')
+        return [mixed_back(evidence, self.seed, _all_of(evidence.teacher), self.fresh)]
+
+
+
+def _all_of(net: nn.Module) -> dict[str, Tensor]:
+    return {name: torch.ones_like(p, dtype=torch.bool) for name, p in live_parameters(net)}
 
 
 def _check_seed(seed: int | None) -> None:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from basicsr_unlearn.core.checks import check_number
 from basicsr_unlearn.core.granularity import is_vector
 from basicsr_unlearn.core.hints import Fraction, NotNegative
+from basicsr_unlearn.core.inverses import drawn_again
 from basicsr_unlearn.core.parts import EDITS, Edit, Evidence, Start, live_parameters, registered_in
 from basicsr_unlearn.core.seeds import evenly_drawn
 
@@ -51,7 +52,7 @@ class ShrinkAndPerturb(Edit):
     @torch.no_grad()
     def attack(self, evidence: Evidence) -> list[Start]:
         """Scaled up again, and unless it was secret, with the noise taken away before."""
-        noise = {} if self.secret else self._noise(evidence.teacher, evidence.generator.clone_state())
+        noise = {} if self.secret else self._noise(evidence.teacher, drawn_again(evidence))
         starts = [Start('scaled up again', self._scaled_up(evidence.teacher, {}))]
         if noise:
             starts.append(Start('noise taken away', self._scaled_up(evidence.teacher, noise)))

@@ -9,6 +9,7 @@ from basicsr_unlearn.core.checks import check_share
 from basicsr_unlearn.core.granularity import highest_ratio
 from basicsr_unlearn.core.hints import Share
 from basicsr_unlearn.core.importance import fisher, highest_share
+from basicsr_unlearn.core.inverses import drawn_again, half_way
 from basicsr_unlearn.core.layers import convolution_weights
 from basicsr_unlearn.core.parts import EDITS, Edit, Evidence, Start, live_parameters, registered_in
 from basicsr_unlearn.core.seeds import evenly_drawn
@@ -66,10 +67,10 @@ class ShuffleTaps(Edit):
         """
         starts = [Start('largest tap in the middle', _centred(evidence.teacher))]
         if not self.secret:
-            back = self._turned_back(evidence.teacher, self._orders(evidence, evidence.generator.clone_state()))
+            back = self._turned_back(evidence.teacher, self._orders(evidence, drawn_again(evidence)))
             starts += [Start('kernels back in order', back),
-                       Start('kernels half way back in order', _between(back, evidence.teacher))]
-        kernels, rows = _chances(evidence.teacher, evidence.generator.clone_state())
+                       Start('kernels half way back in order', half_way(back, evidence.teacher))]
+        kernels, rows = _chances(evidence.teacher, drawn_again(evidence))
         if self.secret and not self.of_highest_ratio:  # which were shuffled he cannot tell
             kernels, rows = ({name: chance >= 0 for name, chance in part.items()} for part in (kernels, rows))
         else:
@@ -137,14 +138,6 @@ def _biases(net: nn.Module) -> dict[str, nn.Parameter]:
     there = dict(live_parameters(net))
     names = {weight: f'{weight.removesuffix("weight")}bias' for weight in convolution_weights(net)}
     return {weight: there[bias] for weight, bias in names.items() if bias in there}
-
-
-def _between(first: nn.Module, second: nn.Module) -> nn.Module:
-    """A copy whose weights are the mean of two networks'."""
-    net, others = deepcopy(first), dict(second.named_parameters())
-    for name, p in net.named_parameters():
-        p.lerp_(others[name], 0.5)
-    return net
 
 
 def _centred(net: nn.Module) -> nn.Module:

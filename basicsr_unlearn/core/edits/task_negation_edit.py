@@ -4,7 +4,8 @@ from torch import nn
 
 from basicsr_unlearn.core.checks import check_number, check_whole
 from basicsr_unlearn.core.hints import Count, Positive
-from basicsr_unlearn.core.parts import EDITS, Edit, Evidence, live_parameters, registered_in
+from basicsr_unlearn.core.inverses import WAY_LENGTHS, check_attack, towards_relearned
+from basicsr_unlearn.core.parts import EDITS, Edit, Evidence, Start, live_parameters, registered_in
 from basicsr_unlearn.core.tuning import tuned
 
 
@@ -13,6 +14,9 @@ class TaskNegation(Edit):
     """w <- w - scale (w_tuned - w), where w_tuned comes from fine-tuning a copy on the forget batches.
 
     The copy is fine-tuned by Adam on L1 over the forget batches in turn, in eval mode; see `tuned`.
+
+    Undone by the same fine-tuning on forget pairs of one's own: the step that it takes, in a length that fits, leads
+    back.
 
     Args:
         scale: length of the step back, in units of the step that fine-tuning took, above 0.
@@ -39,3 +43,8 @@ class TaskNegation(Edit):
         with torch.no_grad():
             for name, p in live_parameters(net):
                 p.sub_(self.scale * (there[name] - p))
+
+    def attack(self, evidence: Evidence) -> list[Start]:
+        check_attack(self, evidence, 'forget')
+        lengths = sorted({*WAY_LENGTHS, *(self.scale * length for length in WAY_LENGTHS)})
+        return [Start('task vector added back', towards_relearned(evidence, self.iters, self.lr, lengths))]

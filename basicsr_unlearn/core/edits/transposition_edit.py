@@ -6,8 +6,12 @@ from torch import Tensor, nn
 
 from basicsr_unlearn.core.checks import check_share
 from basicsr_unlearn.core.hints import Share
+from basicsr_unlearn.core.inverses import drawn_again, half_way
 from basicsr_unlearn.core.layers import convolution_weights
-from basicsr_unlearn.core.parts import EDITS, Edit, Evidence, registered_in
+from basicsr_unlearn.core.modes import frozen_copy
+from basicsr_unlearn.core.parts import EDITS, Edit, Evidence, Start, registered_in
+
+SIDE_STEP = 100.0  # how far a kernel turns per unit of what is learned; our choice, from networks turned in part
 
 
 @registered_in(EDITS)
@@ -33,15 +37,36 @@ class TransposeKernels(Edit):
 
     @torch.no_grad()
     def __call__(self, net: nn.Module, evidence: Evidence) -> None:
-        for weight in convolution_weights(net).values():
-            height, width = weight.shape[2:]
-            if height != width or height == 1:
-                continue
+        self._swap(net, evidence.generator)
+
+    @torch.no_grad()
+    def attack(self, evidence: Evidence) -> list[Start]:
+        net = evidence.teacher
+        if not square_kernels(net):  # nothing was swapped
+            return []
+        back, again = transposed(net), deepcopy(net)
+        self._swap(again, drawn_again(evidence))
+        return [Start('all kernels swapped back', back), Start('the same kernels swapped again', again),
+                Start('all kernels half way back', half_way(net, back)),
+                Start('which kernels to swap back, learned', KernelChoice(net))]
+
+    def _swap(self, net: nn.Module, generator: torch.Generator) -> None:
+        for weight in square_kernels(net).values():
             kernels = weight.shape[0] * weight.shape[1]
             chosen = torch.zeros(kernels, dtype=torch.bool)
-            chosen[torch.randperm(kernels, generator=evidence.generator)[:round(self.share * kernels)]] = True
+            chosen[torch.randperm(kernels, generator=generator)[:round(self.share * kernels)]] = True
             chosen = chosen.view(*weight.shape[:2], 1, 1).to(weight.device)
             weight.copy_(torch.where(chosen, weight.transpose(2, 3), weight))
+
+
+def square_kernels(net: nn.Module) -> dict[str, nn.Parameter]:
+    """The convolution weights (out, in, k, k) that a transposition changes, k above 1, by parameter name.
+
+    >>> list(square_kernels(nn.Sequential(nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 3), nn.Conv2d(3, 3, (1, 3)))))
+    ['1.weight']
+    """
+    return {name: weight for name, weight in convolution_weights(net).items()
+            if weight.shape[2] == weight.shape[3] > 1}
 
 
 @torch.no_grad()
@@ -74,3 +99,33 @@ def transposed(net: nn.Module) -> nn.Module:
 def _swapped(parameter: Tensor, factor: int) -> Tensor:
     """Of the channels that become a square of `factor` pixels a side, rows are swapped with columns."""
     return parameter.unflatten(0, (-1, factor, factor)).transpose(1, 2).flatten(0, 2)
+
+
+class KernelChoice(nn.Module):
+    """A network whose kernels keep their values, and learn on which side they lie: (1 - m) k + m k^T, m in [0, 1].
+
+    Whoever does not know which kernels were transposed learns it, from one number a kernel. m is 0 at first, and goes
+    a tenth a step under Adam at 1e-3. Where m would leave [0, 1] it stays, but its gradient passes.
+
+    Args:
+        net: is copied; nothing else of it is trained.
+
+    >>> net, lq = nn.Conv2d(1, 1, 3, padding=1), torch.rand(1, 1, 8, 8)
+    >>> torch.equal(KernelChoice(net)(lq), net(lq)), sum(p.numel() for p in KernelChoice(net).parameters())
+    (True, 1)
+    """
+
+    def __init__(self, net: nn.Module):
+        super().__init__()
+        kernels = square_kernels(net)
+        self._net, self._names = (frozen_copy(net),), list(kernels)  # no submodule: it neither trains nor leaves eval
+        self.sides = nn.ParameterList([nn.Parameter(torch.zeros_like(kernel[:, :, :1, :1]))
+                                       for kernel in kernels.values()])
+
+    def forward(self, lq: Tensor) -> Tensor:
+        own, weights = dict(self._net[0].named_parameters()), {}
+        for name, side in zip(self._names, self.sides):
+            moved = SIDE_STEP * side
+            share = moved + (moved.clamp(0, 1) - moved).detach()
+            weights[name] = own[name] + share * (own[name].mT - own[name])
+        return torch.func.functional_call(self._net[0], weights, lq)

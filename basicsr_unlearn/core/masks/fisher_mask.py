@@ -5,7 +5,8 @@ from torch import Tensor
 from basicsr_unlearn.core.checks import check_number, check_share
 from basicsr_unlearn.core.hints import Positive, Share
 from basicsr_unlearn.core.importance import fisher, highest_share
-from basicsr_unlearn.core.parts import MASKS, Evidence, Mask, registered_in
+from basicsr_unlearn.core.inverses import check_attack, each_alone
+from basicsr_unlearn.core.parts import MASKS, Evidence, Mask, Start, registered_in
 
 DEFAULT_THRESHOLD = 1.0  # SFR-on's gamma
 EPS = 1e-15  # SFR-on's released code; on L1, 0.1 % of the weights of the NAFNet in zoo/ have an F_r below
@@ -18,6 +19,8 @@ class FisherMask(Mask):
     eps is 1e-15. A weight without gradient on either set has the ratio 1, so a threshold of 1 lets it move. Gradients
     of one set may be larger throughout, as classes of one classification task are not: then nearly all ratios lie on
     one side of 1, unless normalised (see methods/sfr_on.yml for numbers).
+
+    What did not move is the original's still: an attacker measures again, and trains what moved alone, or all others.
 
     Args:
         threshold: lowest ratio that may move, above 0; None for 1, unless share is given.
@@ -54,6 +57,10 @@ class FisherMask(Mask):
         if self.share is not None:
             return highest_share(ratio, self.share)
         return {name: value >= self.threshold for name, value in ratio.items()}
+
+    def attack(self, evidence: Evidence) -> list[Start]:
+        check_attack(self, evidence, 'forget', 'retain')
+        return each_alone(self(evidence), 'weights of high ratio that moved', evidence)
 
 
 def _of_mean_one(values: dict[str, Tensor]) -> dict[str, Tensor]:

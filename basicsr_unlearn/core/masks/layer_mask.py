@@ -8,8 +8,9 @@ from torch import Tensor, nn
 
 from basicsr_unlearn.core.checks import check_choice, check_whole
 from basicsr_unlearn.core.hints import Count
+from basicsr_unlearn.core.inverses import check_attack, each_alone
 from basicsr_unlearn.core.layers import layers_in_order
-from basicsr_unlearn.core.parts import MASKS, Evidence, Mask, live_parameters, registered_in
+from basicsr_unlearn.core.parts import MASKS, Evidence, Mask, Start, live_parameters, registered_in
 from basicsr_unlearn.core.samples import one_sample
 from basicsr_unlearn.errors import OptionError
 
@@ -31,6 +32,8 @@ class LayerMask(Mask):
     A pattern has the wildcards of a shell (* ? [...]), upper and lower case differ, and it stands for a parameter's
     whole name or for its beginning up to a dot: 'decoders' and 'decoders.*' are the same. What `part` and `include`
     name may move, everything if neither is given, but never what `exclude` names.
+
+    The other layers are the original's still: an attacker trains those that moved alone, or all others.
 
     Args:
         part: 'encoder', 'decoder' or 'prompts', for NAFNet, Restormer, PromptIR, AdaIR and AirNet.
@@ -66,6 +69,10 @@ class LayerMask(Mask):
 
         return {name: torch.full_like(p, moves(name), dtype=torch.bool) for name, p in parameters.items()}
 
+    def attack(self, evidence: Evidence) -> list[Start]:
+        check_attack(self, evidence, 'forget')
+        return each_alone(self(evidence), 'layers that moved', evidence)
+
     def _part_patterns(self, parameters: dict[str, nn.Parameter]) -> tuple[str, ...]:
         unknown = [name for name in parameters
                    if not any(matches(name, pattern) for patterns in NETWORK_PARTS.values() for pattern in patterns)]
@@ -84,6 +91,8 @@ class LastLayersMask(Mask):
 
     What counts as a layer is said in `layers_in_order`: any module that owns weights itself, so that normalisations and
     blocks with scales of their own count too.
+
+    The other layers are the original's still: an attacker trains the last ones alone, or all others.
 
     Args:
         count: how many layers, at least 1.
@@ -109,6 +118,10 @@ class LastLayersMask(Mask):
         last = set(layers[-self.count:])
         return {name: torch.full_like(p, name.rpartition('.')[0] in last, dtype=torch.bool)
                 for name, p in live_parameters(evidence.teacher)}
+
+    def attack(self, evidence: Evidence) -> list[Start]:
+        check_attack(self, evidence, 'forget')
+        return each_alone(self(evidence), 'last layers that moved', evidence)
 
 
 def matches(name: str, pattern: str) -> bool:

@@ -6,12 +6,15 @@ from torch import Tensor
 from basicsr_unlearn.core.checks import check_choice, check_share
 from basicsr_unlearn.core.hints import Share
 from basicsr_unlearn.core.importance import highest_share, saliency
-from basicsr_unlearn.core.parts import MASKS, Evidence, Mask, registered_in
+from basicsr_unlearn.core.inverses import check_attack, each_alone
+from basicsr_unlearn.core.parts import MASKS, Evidence, Mask, Start, registered_in
 
 
 @registered_in(MASKS)
 class SaliencyMask(Mask):
     """The weights with the largest absolute mean gradient of the restoration loss (L1), ranked over all tensors.
+
+    What did not move is the original's still: an attacker measures again, and trains what moved alone, or all others.
 
     Args:
         share: of the weights that may move, in (0, 1]; counted exactly.
@@ -32,3 +35,7 @@ class SaliencyMask(Mask):
 
     def __call__(self, evidence: Evidence) -> dict[str, Tensor]:
         return highest_share(saliency(evidence.teacher, getattr(evidence, self.stream), evidence.error), self.share)
+
+    def attack(self, evidence: Evidence) -> list[Start]:
+        check_attack(self, evidence, 'forget', self.stream)
+        return each_alone(self(evidence), 'weights of large gradient that moved', evidence)

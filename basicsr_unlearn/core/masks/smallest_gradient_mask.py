@@ -5,7 +5,8 @@ from torch import Tensor
 from basicsr_unlearn.core.checks import check_share
 from basicsr_unlearn.core.edits.reset_edit import smallest_difference
 from basicsr_unlearn.core.hints import Share
-from basicsr_unlearn.core.parts import MASKS, Evidence, Mask, live_parameters, registered_in
+from basicsr_unlearn.core.inverses import check_attack, each_alone
+from basicsr_unlearn.core.parts import MASKS, Evidence, Mask, Start, live_parameters, registered_in
 
 
 @registered_in(MASKS)
@@ -14,6 +15,9 @@ class SmallestGradientMask(Mask):
 
     All that is no weight of a convolution learns in full. It is each step that is scaled and not the gradient, whose
     factors Adam would undo.
+
+    What learned slowly is near the original: an attacker measures again, and trains what learned in full alone, or all
+    others.
 
     Args:
         share: of the weights of each Conv2d layer, in (0, 1]: that of the edit.
@@ -37,3 +41,8 @@ class SmallestGradientMask(Mask):
         chosen = smallest_difference(evidence.teacher, evidence, self.share)
         return {name: torch.where(chosen[name], 1.0, self.rest) if name in chosen else torch.ones_like(p)
                 for name, p in live_parameters(evidence.teacher)}
+
+    def attack(self, evidence: Evidence) -> list[Start]:
+        check_attack(self, evidence, 'forget', 'retain')
+        full = {name: rate == 1 for name, rate in self(evidence).items()}
+        return each_alone(full, 'weights that learned in full', evidence)
