@@ -13,7 +13,7 @@ from basicsr_unlearn.core.parts import EDITS, Edit, Evidence, Start, live_parame
 # Of the attacker, all our choice: the share of the weights that counts as dampened where none exceeds alpha any more;
 # the most that the formula multiplies one with; what all are multiplied with; and in its place powers of what the
 # formula says, each times a factor, since few pairs measure importances only roughly.
-FEW, HIGHEST = 0.01, 1e4
+FEW_DAMPENED, HIGHEST = 0.01, 1e4
 FACTORS = tuple(2.0**power for power in range(1, 9))
 POWERS = tuple((power, factor) for power in (0.5, 1.0) for factor in (0.5, 1.0, 2.0, 4.0))
 
@@ -66,7 +66,7 @@ class SynapticDampening(Edit):
         chosen = {name: forget[name] > self.alpha * retain[name] for name in own}
         if not any(mask.any() for mask in chosen.values()):
             ratio = {name: torch.where(forget[name] > 0, forget[name] / retain[name], 0) for name in own}
-            chosen = highest_share(ratio, FEW)
+            chosen = highest_share(ratio, FEW_DAMPENED)
 
         def raised() -> Iterator[dict[str, Tensor]]:
             for factor in FACTORS:
