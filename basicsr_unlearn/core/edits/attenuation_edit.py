@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from basicsr_unlearn.core.checks import check_share
 from basicsr_unlearn.core.hints import Share
+from basicsr_unlearn.core.inverses import drawn_again
 from basicsr_unlearn.core.parts import EDITS, Edit, Evidence, Start, live_parameters, registered_in
 
 
@@ -78,7 +79,7 @@ class WeightDropout(Edit):
 
     def attack(self, evidence: Evidence) -> list[Start]:
         """Those that were set to zero, drawn again from the run's seed, are trained alone; or all others."""
-        gone = self.drawn(evidence.teacher, evidence.generator)
+        gone = self.drawn(evidence.teacher, drawn_again(evidence))
         return [Start('dropped weights alone', deepcopy(evidence.teacher), gone),
                 Start('all but the dropped weights', deepcopy(evidence.teacher),
                       {name: ~mask for name, mask in gone.items()})]

@@ -10,6 +10,7 @@ from basicsr_unlearn.core.checks import check_number, check_share, check_whole
 from basicsr_unlearn.core.hints import Count, NotNegative, Positive, Share
 from basicsr_unlearn.core.images import degraded_as_output
 from basicsr_unlearn.core.importance import mean_gradient
+from basicsr_unlearn.core.inverses import check_attack, of_lowest_error
 from basicsr_unlearn.core.modes import eval_mode
 from basicsr_unlearn.core.parts import EDITS, Edit, ErrorOf, Evidence, Start, live_parameters, registered_in
 from basicsr_unlearn.core.samples import Batch
@@ -101,12 +102,13 @@ class RepresentationSelection(Edit):
 
     def attack(self, evidence: Evidence) -> list[Start]:
         """Back along the selected gradient, and along the whole one, as far as the attacker's pairs gain by it."""
+        check_attack(self, evidence, 'forget')
         starts = []
         for name, power in (('step back along the selected gradient', self.power),
                             ('step back along the whole gradient', 0.0)):
             way = self.selected(evidence, power)
-            tried = [along(evidence.teacher, way, -FIRST_STEP * 2**i) for i in range(DOUBLINGS)]
-            starts.append(Start(name, min(tried, key=lambda net: mean_error(net, evidence.forget, evidence.error))))
+            starts.append(Start(name, of_lowest_error((dict(along(evidence.teacher, way, -FIRST_STEP * 2**i)
+                                                            .named_parameters()) for i in range(DOUBLINGS)), evidence)))
         return starts
 
     def selected(self, evidence: Evidence, power: float | None = None) -> dict[str, Tensor]:
