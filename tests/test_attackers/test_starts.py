@@ -54,7 +54,7 @@ def watching(pairs, seen):
 def recover(net, pairs, what, measure, steps, lr):
     """Train few weights of a network, as the sweep does, and measure on the way."""
     attacked = deepcopy(net).eval()
-    [found] = few_weights(attacked, what, evidence_of(attacked, Material(pairs), len(pairs), 16))
+    [found] = few_weights(attacked, what, evidence_of(attacked, Material(pairs), 16))
     return relearning_curve(found.start.net, pairs, measure, steps, lr, 16, trains=found.start.trains)
 
 
@@ -122,7 +122,7 @@ def test_an_adapter_leaves_the_weights(brighten, dark_pairs):
 
 
 def test_weights_that_are_not_there(brighten, dark_pairs):
-    evidence = evidence_of(brighten(), Material(dark_pairs()), 2, 16)
+    evidence = evidence_of(brighten(), Material(dark_pairs()), 16)
     with pytest.raises(OptionError, match='not known'):
         next(few_weights(brighten(), 'own prompts', evidence))
     bare = nn.Linear(8, 8, bias=False)
@@ -147,7 +147,7 @@ def test_a_line_search_stays_where_nothing_is_better(brighten, dark_pairs):
     for gain, better in ((1.0, True), (2.0, False)):
         net = brighten(gain)
         try:
-            [found] = line_search(net, evidence_of(net, Material(dark_pairs()), 2, 16))
+            [found] = line_search(net, evidence_of(net, Material(dark_pairs()), 16))
         except OptionError as error:  # where it is perfect, there may be no gradient at all
             assert 'no gradient' in str(error) and not better
             continue
@@ -182,7 +182,7 @@ def test_what_a_part_may_look_at(brighten, dark_pairs, untouched):
             return []
 
     with untouched(net):
-        assert list(inverses(net, Curious(), lambda: evidence_of(net, Material(dark_pairs(4), seed=7), 3, 16))) == []
+        assert list(inverses(net, Curious(), lambda: evidence_of(net, Material(dark_pairs(3), seed=7), 16))) == []
     assert asked == [(7, [(3, 3, 16, 16)] * 2, 0)]
 
 
@@ -198,5 +198,5 @@ def test_a_start_that_only_trains_other_weights_is_not_scored_again(brighten, da
             nn.init.ones_(brighter.tail.bias)
             return [Start('tail alone', evidence.teacher, {'tail.bias': torch.ones(3)}), Start('brighter', brighter)]
 
-    found = list(inverses(net, Hint(), lambda: evidence_of(net, Material(dark_pairs()), 2, 16)))
+    found = list(inverses(net, Hint(), lambda: evidence_of(net, Material(dark_pairs()), 16)))
     assert [(one.start.name, one.changed) for one in found] == [('Hint: tail alone', False), ('Hint: brighter', True)]

@@ -195,6 +195,32 @@ def test_each_draw_learns_from_other_pairs():
     assert len(set(means[2:])) == 6
 
 
+def test_who_undoes_a_part_looks_at_the_pairs_that_he_learns_from_and_at_every_retain_set():
+    seen = {}
+
+    class Curious(Transposition):
+        def attack(self, evidence):
+            for name in ('forget', 'retain'):
+                batches = getattr(evidence, name)
+                seen[name] = {round(float(image.mean()), 3) for batch in batches for image in batch['gt']}
+            return []
+
+    black, white = ([(torch.full((3, 16, 20), value),) * 2] * 16 for value in (0.0, 1.0))
+    numbered = [(torch.full((3, 16, 20), i / 16),) * 2 for i in range(16)]
+    learned = set()
+
+    class Watched(Kernel):
+        def forward(self, x):
+            if self.training:
+                learned.update(round(float(image.mean()), 3) for image in x)
+            return super().forward(x)
+
+    sweep(Watched(), Material(numbered, [*black, *white], parts=[Curious()]),
+          AttackPlan(pairs=(4,), steps=(1,), patch=16, quick=True), lambda net: 0.0)
+    assert seen['forget'] == learned and len(learned) == 4
+    assert seen['retain'] == {0.0, 1.0}
+
+
 def test_quick_takes_three_families_and_one_draw():
     found = sweep(untrained(1), material(parts=[Transposition()]), AttackPlan(quick=True, patch=8), score)
     assert {trail.family for trail in found.trails} == {'plain', 'inverse', 'orientation'}

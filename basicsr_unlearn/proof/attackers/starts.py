@@ -69,7 +69,7 @@ def known_parts() -> list[Invertible]:
     return built
 
 
-def evidence_of(net: nn.Module, material: Material, pairs: int, patch: int) -> Evidence:
+def evidence_of(net: nn.Module, material: Material, patch: int) -> Evidence:
     """What an attacker shows to a part that he undoes: a few batches of patches, and generators as the run had them."""
     def batches(images: Sequence[tuple[Tensor, Tensor]]) -> list[dict[str, Tensor]]:
         generator = torch.Generator().manual_seed(material.seed)
@@ -80,9 +80,8 @@ def evidence_of(net: nn.Module, material: Material, pairs: int, patch: int) -> E
     def no_untrained(_: int | None) -> nn.Module:
         raise OptionError('no untrained network of its architecture is at hand.')
 
-    return Evidence(deepcopy(net).requires_grad_(True), batches(material.forget[:pairs]),
-                    batches(material.retain[:pairs]), material.untrained or no_untrained,
-                    torch.Generator().manual_seed(material.seed))
+    return Evidence(deepcopy(net).requires_grad_(True), batches(material.forget), batches(material.retain),
+                    material.untrained or no_untrained, torch.Generator().manual_seed(material.seed))
 
 
 def inverses(net: nn.Module, part: Invertible, evidence: Callable[[], Evidence]) -> Starts:
@@ -185,13 +184,12 @@ def few_weights(net: nn.Module, what: str, evidence: Evidence) -> Starts:
 FEW = ('last layer', 'vectors', 'own prompts', 'input prompt', 'low-rank adapter')
 
 
-def all_starts(net: nn.Module, material: Material, pairs: int, patch: int, quick: bool, left_out: list[str]) -> Starts:
+def all_starts(net: nn.Module, material: Material, patch: int, quick: bool, left_out: list[str]) -> Starts:
     """The starts of every family, one after another, so that one copy lies in memory; why one is missing is noted.
 
     Args:
         net: the attacked network, in eval mode; not changed.
-        material: what the attackers have.
-        pairs: how many forget pairs they may look at.
+        material: what the attackers have, of which these may look at every pair.
         patch: side of a clean patch.
         quick: inverses and orientations alone.
         left_out: takes a sentence for each family, or part of it, that was left out.
@@ -204,7 +202,7 @@ def all_starts(net: nn.Module, material: Material, pairs: int, patch: int, quick
         check_invertible(type(part))
 
     def evidence() -> Evidence:
-        return evidence_of(net, material, pairs, patch)
+        return evidence_of(net, material, patch)
 
     makers: list[tuple[str, Callable[[], Starts]]] = [
         *((f'Undoing {type(part).__name__}', lambda part=part: inverses(net, part, evidence))

@@ -82,14 +82,14 @@ class _Attack:
     left_out: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        order = torch.randperm(len(self.material.forget), generator=torch.Generator().manual_seed(0)).tolist()
-        self.pairs = [self.material.forget[i] for i in order]
-        self.counts = [count for count in self.plan.pairs if count <= len(order)] or [len(order)]
+        self.pairs, retain = shuffled(self.material.forget), shuffled(self.material.retain)
+        self.counts = [count for count in self.plan.pairs if count <= len(self.pairs)] or [len(self.pairs)]
         missing = [count for count in self.plan.pairs if count not in self.counts]
         if missing:
             self.left_out.append(f'Learning from {" and ".join(map(str, missing))} pairs was left out: there are '
-                                 f'{len(order)} to learn from.')
+                                 f'{len(self.pairs)} to learn from.')
         self.few = min(self.counts, key=lambda count: abs(count - SCREENING_PAIRS))
+        self.shown = replace(self.material, forget=self.drawn(self.few, 0), retain=retain[:self.few])
         self.rate = min(self.plan.rates, key=lambda rate: abs(math.log(rate / SCREENING_RATE)))
 
     @torch.no_grad()
@@ -146,7 +146,7 @@ class _Attack:
         steps = [step for step in self.plan.steps if step <= SCREENING_STEPS] or self.plan.steps[:1]
         found: list[Trail] = []
         screened: list[tuple[float, int, Candidate]] = []  # the strongest of its family so far, and where its trail is
-        others = all_starts(net, self.material, self.few, self.plan.patch, self.plan.quick, self.left_out)
+        others = all_starts(net, self.shown, self.plan.patch, self.plan.quick, self.left_out)
         for candidate in chain([] if self.plan.quick else self.on_retain(net, found), others):
             start, curve = candidate.start, {0: untouched}
             if candidate.changed:
@@ -197,6 +197,11 @@ class _Attack:
         if first in curve:
             start = Start(f'retain pairs for {first} steps, then forget pairs', kept[0])
             yield Candidate('retain', start, used_pairs=True)
+
+
+def shuffled(pairs: Pairs) -> list[tuple[Tensor, Tensor]]:
+    """The pairs in an order that is always the same: those of several data sets come one set after another."""
+    return [pairs[i] for i in torch.randperm(len(pairs), generator=torch.Generator().manual_seed(0)).tolist()]
 
 
 def finite(curve: Mapping[int, float]) -> dict[int, float]:
