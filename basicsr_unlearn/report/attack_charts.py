@@ -30,17 +30,23 @@ def attack_panel(audit: Mapping) -> Panel | None:
     found = entry.get('result')
     if not found or not found['worst']:
         return Panel(TITLE, words=f'Not measured: {entry["reason"]}') if entry.get('reason') else None
-    worst = found['worst']
+    worst, pairs = found['worst'], _shown_pairs(found)
     return Panel(TITLE, lead_words(audit, found), f'{capital(budget_words(worst))}. {zero_words(audit, found)}', [
-        Card(f'{metric_of(audit)["name"]} by steps of learning, {amount(worst["pairs"], "forget pair")} at most',
-             _strengths(audit, found)),
+        Card(f'{metric_of(audit)["name"]} by steps of learning, {amount(pairs, "forget pair")} at most',
+             _strengths(audit, found, pairs)),
         Card(f'The worst lead of each family{in_unit(audit)}', _families(audit, found), words=_left_out(found))])
 
 
-def _strengths(audit: Mapping, found: Mapping) -> Drawing:
-    pairs = str(found['worst']['pairs'])
-    curves = {column: {int(step): one['value'] for step, one in by_pairs[pairs].items()}
-              for column, by_pairs in found['strength'].items() if by_pairs.get(pairs)}
+def _shown_pairs(found: Mapping) -> int:
+    """So many forget pairs as the worst lead takes; where that one comes before any learning, the next number."""
+    least = found['worst']['pairs']
+    budgets = {int(pairs): len(by_step) for pairs, by_step in found['strength']['unlearned'].items()}
+    return min((pairs for pairs, steps in budgets.items() if pairs >= least and steps > 1), default=least)
+
+
+def _strengths(audit: Mapping, found: Mapping, pairs: int) -> Drawing:
+    curves = {column: {int(step): one['value'] for step, one in by_pairs[str(pairs)].items()}
+              for column, by_pairs in found['strength'].items() if by_pairs.get(str(pairs))}
     retrained = {column: curve for column, curve in curves.items() if kind(column) == 'retrained'}
     lines = [Line(column, 'original', sorted(curve.items())) for column, curve in curves.items()
              if column == 'original']

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from basicsr_unlearn.report.findings import PageSection
 from basicsr_unlearn.report.tables import ABSENT, Table, number
 
-SHOWN_CHECKS = 3  # of a kind that failed
+SHOWN_CHECKS = 2  # of a kind that failed
 NO_BREAK = '\xa0'
 
 
@@ -40,10 +40,9 @@ def blamed(level: Mapping) -> list[str]:
 def _worst(checks: list[Mapping]) -> str:
     """The checks of a kind that miss their limit by the most."""
     worst = sorted(checks, key=excess, reverse=True)[:SHOWN_CHECKS]
-    # a break would tear 'step 5 +4.30' apart
-    shown = [f'{check["subject"]} {value_of(check)}'.strip().replace(' ', NO_BREAK) for check in worst]
+    shown = [f'{check["subject"]}{NO_BREAK}{value_of(check)}' for check in worst]  # no break before the value
     rest = len(checks) - len(shown)
-    return ', '.join(shown) + (f' and {rest} more' if rest else '')
+    return '; '.join(shown) + (f'; and {rest} more' if rest else '')
 
 
 def excess(check: Mapping) -> float:

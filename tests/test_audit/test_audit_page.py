@@ -152,6 +152,17 @@ def test_families_over_the_limit_are_marked(limit, over):
             if shape.kind == 'text' and shape.css == 'unlearned' and shape.anchor == 'start'] == over
 
 
+def test_a_lead_before_any_learning_is_drawn_with_the_fewest_pairs_that_learn():
+    audit = example_audit(2)
+    found = audit['measurements']['attacks']['result']
+    found['worst'].update(pairs=0, step=0)
+    for by_pairs in found['strength'].values():
+        by_pairs['0'] = {'0': {'value': 11.0, 'attacker': 'turned'}}
+    card = audit_findings(audit, {}).panel.cards[0]
+    assert '2 forget pairs' in card.title
+    assert {shape.string for shape in card.drawing.shapes if shape.kind == 'text'} >= {'0', '100'}
+
+
 def test_the_band_is_the_range_of_the_retrained_networks():
     chart = audit_findings(example_audit(3), {}).panel.cards[0].drawing
     (band,) = [shape for shape in chart.shapes if shape.kind == 'polygon']

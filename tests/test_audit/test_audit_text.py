@@ -213,7 +213,7 @@ def test_summary_names_the_worst_checks_of_a_failed_level():
     steps = [check(value, None, 0.5, subject=f'step {step}') for step, value in ((1, .7), (5, .9), (10, .8), (25, .6))]
     line = level_line(judged(*steps, check(0.1, None, 0.5, 'passed', 'kept', 'rain')))
     assert line.startswith('level members failed lead has to be at most 0.50 dB: '
-                           'step 5 +0.90, step 10 +0.80, step 1 +0.70 and 1 more')
+                           'step 5 +0.90; step 10 +0.80; and 2 more')
     assert 'rain' not in line
 
 
