@@ -14,7 +14,8 @@ from basicsr_unlearn.report.tables import Table, side_by_side
 
 WIDEST_TABLE = 120  # of the table in characters, less in a narrower terminal
 LEGEND = ('Forget gap: how far the score lies outside the range of the retrained networks, or from the identity '
-          'baseline where there is none. Lead: over the best retrained network at equal steps, or over its own start.')
+          'baseline where there is none. Lead: what the best attacker reaches over the mean of the retrained networks, '
+          'attacked with as many pairs and steps; beyond: over the best of them.')
 CARE = 'These audits differ in what they stand on: mind the warnings before you compare their numbers.'
 
 

@@ -33,15 +33,8 @@ def key_figures(audits: Sequence[Mapping]) -> list[Row]:
             Row('', 'required level', [f'{audit["verdict"]["required"]} {_word(audit)}' for audit in audits])]
     rows += [Row('', f'level {level}', of_all('verdict', 'levels', level, 'state'))
              for level in columns_of([audit['verdict']['levels'] for audit in audits])]
-    rows += [Row('PSNR in dB', name, of_all('measurements', 'scores', 'result', 'mean', name, 'unlearned', 'psnr',
-                                            'value'), number)
-             for name, role in sets.items() if role != 'retain']
     unit = _unit(audits)
     change = _signed if unit == IN_DB else _finely_signed
-    for section, measurement, key in ((f'forget gap{unit}', 'forgetting', 'gap'),
-                                      (f'retain loss{unit}', 'keeping', 'loss')):
-        rows += [Row(section, name, [_at(result, name, key, 'value') for result in found(measurement)], change)
-                 for name in sets]
     rows += [Row(f'worst forget gap{unit}', 'the gap', of_all('verdict', 'worst_gap', 'value'), change),
              Row(f'worst forget gap{unit}', 'on', of_all('verdict', 'worst_gap', 'dataset'))]
     leads = [result.get('worst') or {} for result in found('attacks')]
@@ -49,6 +42,13 @@ def key_figures(audits: Sequence[Mapping]) -> list[Row]:
     rows += [Row(section, 'over the mean', [lead.get('value') for lead in leads], change),
              Row(section, 'beyond the best', [lead.get('beyond') for lead in leads], change),
              Row(section, 'by', [lead.get('attacker') for lead in leads])]
+    rows += [Row('PSNR in dB', name, of_all('measurements', 'scores', 'result', 'mean', name, 'unlearned', 'psnr',
+                                            'value'), number)
+             for name, role in sets.items() if role != 'retain']
+    for section, measurement, key in ((f'forget gap{unit}', 'forgetting', 'gap'),
+                                      (f'retain loss{unit}', 'keeping', 'loss')):
+        rows += [Row(section, name, [_at(result, name, key, 'value') for result in found(measurement)], change)
+                 for name in sets]
     families = [result.get('families') or {} for result in found('attacks')]
     rows += [Row(f'lead beyond the best, by family{unit}', family, [_at(by, family, 'beyond') for by in families],
                  change) for family in columns_of(families)]
