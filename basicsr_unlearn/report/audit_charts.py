@@ -41,7 +41,7 @@ def strengths_card(audit: Mapping) -> Card | None:
                 rows_chart(rows, f'Forget gap: {spoken}', axis_around(ends, metric_of(audit)['unit']), 0.0,
                            width=NARROW, step=20),
                 f'{worst}: {change_shown(entry["gap"]["value"], audit)}',
-                f'How far it is above {against}{in_unit(audit)}.{counted}')
+                f'How much better it is than {against}{in_unit(audit)}.{counted}')
 
 
 def _strength_row(name: str, found: Mapping, audit: Mapping, first: bool) -> AxisRow:

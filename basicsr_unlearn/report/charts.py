@@ -107,7 +107,8 @@ def rows_chart(rows: Sequence[AxisRow], spoken: str, axis: tuple[float, float] |
         step: from a row to the next.
         line_name: what stands above that line.
     """
-    left, right = 14 + BOLD * max(len(row.label) for row in rows if row.interval or row.dots), 48
+    left = 14 + BOLD * max(len(row.label) for row in rows if row.interval or row.dots)
+    right = max(48, 8 + BOLD * max(len(row.told) for row in rows))
     top = 22 if line_name else 6
     height = top + step * len(rows) + 24
     if axis is None:
