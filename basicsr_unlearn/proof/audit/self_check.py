@@ -11,7 +11,7 @@ DEFAULT_LIMIT = 0.5  # dB, where the option file has none: that of the shipped f
 EVERY_FAMILY = 'all'
 
 
-class Row(NamedTuple):
+class Known(NamedTuple):
     """A known network under attackers of one family, or of all.
 
     `lead` is the worst, `wanted` says whether it has to lie within the limit (a retrained network) or above it (the
@@ -24,7 +24,7 @@ class Row(NamedTuple):
     passed: bool
 
 
-def self_check(context: Context) -> list[Row]:
+def self_check(context: Context) -> list[Known]:
     """Attack the retrained networks and the original.
 
     Each retrained network, held against the others, must have a lead within the limit; the original must be called not
@@ -48,7 +48,7 @@ def self_check(context: Context) -> list[Row]:
         print(f'  {column}: {len(trails[column])} attackers', flush=True)
     for column in against:
         lead = worst_lead(leads_of(trails[column], [trails[other] for other in against if other != column], yardstick))
-        rows.append(Row(column, EVERY_FAMILY, lead, f'at most {limit:g}', lead.beyond <= limit))
+        rows.append(Known(column, EVERY_FAMILY, lead, f'at most {limit:g}', lead.beyond <= limit))
     found = family_leads(trails['original'], [trails[column] for column in against], yardstick)
-    rows += [Row('original', family, lead, f'above {limit:g}', lead.beyond > limit) for family, lead in found.items()]
+    rows += [Known('original', family, lead, f'above {limit:g}', lead.beyond > limit) for family, lead in found.items()]
     return rows
