@@ -46,7 +46,7 @@ setup(
     packages=[*find_packages(include=['basicsr_unlearn', 'basicsr_unlearn.*']), 'basicsr_unlearn.option_files'],
     package_dir={'basicsr_unlearn.option_files': 'options'},
     package_data={
-        'basicsr_unlearn': ['py.typed', '**/*.html', '**/*.css', '**/*.yml', '**/*.md', 'zoo/*.pth', 'zoo/*.json'],
+        'basicsr_unlearn': ['py.typed', '**/*.html', '**/*.css', '**/*.yml', '**/*.md', 'zoo/*.pth'],
         'basicsr_unlearn.option_files': ['*.yml', 'schema.json'],
     },
     install_requires=[

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import time
 from contextlib import redirect_stderr
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,20 +15,16 @@ import yaml
 from basicsr_unlearn.archs.nafnet_arch import NAFNet
 from basicsr_unlearn.cli import benchmark
 from basicsr_unlearn.cli import commands as cli
+from basicsr_unlearn.core.leads import Trail
 from basicsr_unlearn.core.yardstick import Yardstick
 from basicsr_unlearn.engine.entry import guarded
-from basicsr_unlearn.proof.benchmark import benchmark_plan
-from basicsr_unlearn.proof.benchmark import cell as benchmark_cell
-from basicsr_unlearn.proof.benchmark.benchmark_plan import (
-    check_selected,
-    jobs_of,
-    read_benchmark,
-    retrained_records,
-    run_options,
-)
+from basicsr_unlearn.proof.benchmark import benchmark_jobs, material
+from basicsr_unlearn.proof.benchmark.benchmark_jobs import check_selected, jobs_of
+from basicsr_unlearn.proof.benchmark.benchmark_plan import read_benchmark, run_options
 from basicsr_unlearn.proof.benchmark.cell import run_job
-from basicsr_unlearn.proof.benchmark.leaderboard import overview, reference_of, target_board
-from basicsr_unlearn.report.leaderboard_text import board_markdown, caption, overview_table
+from basicsr_unlearn.proof.benchmark.estimate import estimate
+from basicsr_unlearn.proof.benchmark.leaderboard import Contest, overview, reference_of, target_board
+from basicsr_unlearn.report.leaderboard_text import board_markdown, board_tables, caption, overview_table
 
 NETWORK = {'width': 4, 'enc_blk_nums': [1], 'middle_blk_num': 1, 'dec_blk_nums': [1]}
 PLUGIN = "plugin: !!python/name:basicsr_unlearn.plugin.__version__ ''\n"
@@ -50,12 +47,12 @@ BASE = {
     'logger': {'print_freq': 1, 'save_checkpoint_freq': 1000, 'use_tb_logger': False},
 }
 TARGET = {'forget': [degraded('haze')], 'retain_degradations': [{'degradations': [{'type': 'gaussian_noise'}]}],
-          'relearn': [degraded('haze')], 'retrained': ['retrained.pth']}
+          'attack_data': {'forget': [degraded('haze')]}, 'retrained': ['retrained.pth']}
 BENCHMARK = {
     'name': 'tiny', 'base': 'base.yml', 'targets': {'haze': TARGET},
     'methods': ['calibrated', {'method': 'gradient_ascent', 'label': 'ascent', 'total_iter': 1}], 'seeds': [0],
     'total_iter': 2, 'test': {'haze': degraded('haze'), 'noise': degraded('gaussian_noise')},
-    'relearn': {'pairs': 2, 'steps': [1, 2], 'lr': 1e-3}, 'retraining': {'steps': 40, 'batch': 2},
+    'attacks': {'pairs': [2], 'steps': [1, 2], 'patch': 16}, 'retraining': {'steps': 40, 'batch': 2},
 }
 
 
@@ -100,6 +97,7 @@ def started(monkeypatch) -> list[str]:
             return guarded(lambda: run_job(json.loads(json.dumps(job))))
 
     monkeypatch.setattr(benchmark, 'start', start)
+    monkeypatch.setattr(material, 'known_parts', list)  # what undoes others' methods takes seconds a network
     return names
 
 
@@ -126,12 +124,12 @@ def test_what_is_finished_is_not_run_again_and_what_has_changed_is(job, started,
     assert '4 networks to measure, 4 of them done' in capsys.readouterr().out
 
     runs = {path: path.stat().st_mtime_ns for path in Path('experiments').glob('*/benchmark.json')}
-    write(changed(BENCHMARK, 'relearn.lr', 2e-3))  # measured anew, but not unlearned anew
+    write(changed(BENCHMARK, 'attacks.images', 3))  # measured anew, but not unlearned anew
     assert run('--quick') == 0 and started == CELLS
     assert {path: path.stat().st_mtime_ns for path in Path('experiments').glob('*/benchmark.json')} == runs
 
     started.clear()
-    write(changed(changed(BENCHMARK, 'relearn.lr', 2e-3), 'methods', ['calibrated', 'finetune']))
+    write(changed(changed(BENCHMARK, 'attacks.images', 3), 'methods', ['calibrated', 'finetune']))
     assert run('--quick') == 0 and started == ['haze_finetune_seed0']
 
     started.clear()
@@ -145,7 +143,9 @@ def test_records_and_leaderboard_hold_what_was_done(job, started):
     record = json.loads((RESULTS / 'cells' / 'haze_ascent_seed3.json').read_text())
     assert record['run']['steps'] == 1 and record['run']['batch'] == 2 and record['run']['memory_mb'] > 0
     assert {name: len(images) for name, images in record['scores'].items()} == {'haze': 9, 'noise': 9}
-    assert list(record['relearn']) == ['3'] and list(record['relearn']['3']) == ['1', '2']
+    trails = [Trail.from_record(trail) for trail in record['trails']]
+    assert 'plain' in {trail.family for trail in trails} and {0, 1, 2} == set().union(*(t.curve for t in trails))
+    assert record['seconds'] > 0 and record['run']['patch'] == 16 and record['run']['passes']['student_backward'] == 2
     option_file = RESULTS / 'options' / 'haze_ascent_seed3.yml'
     opt = yaml.safe_load(option_file.read_text().split('\n', 1)[1])
     assert opt['manual_seed'] == 3 and opt['train']['forget_opt']['bound'] == 'none'  # the preset, spelt out
@@ -153,7 +153,7 @@ def test_records_and_leaderboard_hold_what_was_done(job, started):
     board = json.loads((RESULTS / 'leaderboard.json').read_text())['targets']['haze']
     assert [row['name'] for row in board['rows']] == ['original', 'retrained without haze', 'ascent']
     assert board['rows'][2]['share'] == pytest.approx(1 * 2 / (40 * 2))
-    assert board['rows'][0]['retain_loss']['noise'][0] == 0 and board['rows'][1]['forget_gap'][0] == 0
+    assert board['rows'][0]['retain_loss']['noise'][0] == 0 and board['rows'][1]['gap'][0] == 0
     assert '| ascent' in (RESULTS / 'leaderboard.md').read_text()
 
 
@@ -208,61 +208,32 @@ def test_an_interrupted_benchmark_leaves_no_cell_running_and_goes_on(job, starte
     assert run('--quick') == 0 and started == CELLS
 
 
-def test_a_record_can_stand_for_a_retrained_network(job, started, capsys):
-    assert run('--only', 'method=ascent') == 0
-    Path('moved').symlink_to('photos')  # the same data in another place
-    shipped = json.loads((RESULTS / 'references/haze_retrained0.json').read_text())
-    shipped['measure']['test']['haze']['dataroot_gt'] = 'moved'
-    Path('shipped.json').write_text(json.dumps(shipped))
-    write(changed(BENCHMARK, 'targets.haze.retrained', ['retrained.pth', 'shipped.json']))
-    started.clear()
-    assert run('--only', 'method=ascent') == 0 and started == []
-    board = json.loads((RESULTS / 'leaderboard.json').read_text())['targets']['haze']
-    assert board['reference']['networks'] == 2 and board['reference']['low'] == board['reference']['high']
-    with_record = changed(BENCHMARK, 'targets.haze.retrained', ['shipped.json'])
-    shipped['relearn']['1'] = shipped['relearn']['0']
-    shipped['measure']['relearning']['seeds'] = [0, 1]
-    Path('shipped.json').write_text(json.dumps(shipped))
-    write(changed(with_record, 'seeds', [1]))  # fewer seeds: the record has what is needed
-    assert [list(found['relearn']) for found in retrained_records(read_benchmark('tiny.yml'), 'haze')] == [['1']]
-    write(changed(with_record, 'seeds', [0, 7]))
-    assert run() == 2 and 'has relearning curves of the seeds [0, 1], not of [7]' in capsys.readouterr().err
-    write(changed(with_record, 'relearn.lr', 0.5))
-    assert run() == 2 and 'shipped.json was measured on other test sets' in capsys.readouterr().err
-
-
-def test_the_shipped_records_fit_the_shipped_benchmark(monkeypatch):
-    monkeypatch.chdir(ROOT)
-    plan = read_benchmark('options/benchmark_nafnet.yml')
-    for target in plan.targets:
-        records = retrained_records(plan, target)
-        assert len(records) == 2 and all(len(record['relearn']) == len(plan.seeds) for record in records)
-        assert records[0]['scores'] != records[1]['scores']
-
-
-def test_each_seed_relearns_from_pairs_of_its_own_equal_for_all_networks(job, monkeypatch):
-    seen = []
-
-    def relearn(net, pairs, steps, lr, patch, measure, seed):
-        seen.append((seed, pairs, measure(net)))
-        return {step: step + seed for step in steps}
-
-    monkeypatch.setattr(benchmark_cell, 'relearn', relearn)
-    write({**BENCHMARK, 'seeds': [0, 5], 'relearn': {**BENCHMARK['relearn'], 'images': 1}})
-    jobs = jobs_of(read_benchmark('tiny.yml'), 'haze')
-    for plan in (jobs[0], jobs[-1]):
-        assert run_job(json.loads(json.dumps(plan))) == 0
-    original, cell = (json.loads(Path(plan['out']).read_text()) for plan in (jobs[0], jobs[-1]))
-    assert original['relearn'] == {'0': {'1': 1, '2': 2}, '5': {'1': 6, '2': 7}}
-    assert cell['relearn'] == {'5': {'1': 6, '2': 7}}
-    assert [(seed, len(pairs)) for seed, pairs, _ in seen] == [(0, 2), (5, 2), (5, 2)]
-    first, second, of_cell = ([gt.sum().item() for _, gt in pairs] for _, pairs, _ in seen)
-    assert first != second == of_cell and len(set(first)) == 2
-    psnr = next(iter(original['scores']['haze'].values()))
-    assert seen[0][2] == pytest.approx(psnr, abs=1e-3)  # one image of nine is scored
+def test_the_whole_sweep_of_one_network_against_a_retrained_one(job, started):
+    plan = {'pairs': [2, 4], 'steps': [1, 2], 'rates': [1e-3], 'draws': 2, 'patch': 16, 'images': 2}
+    write({**BENCHMARK, 'attacks': plan, 'methods': [{'method': 'deep', 'total_iter': 1}],
+           'targets': {'haze': {**TARGET, 'retrained': ['retrained.pth', 'other.pth'],
+                                'attack_data': {'forget': [degraded('haze')], 'retain': [degraded('jpeg')]}}}})
+    torch.save({'params': network(2, 0.01)}, 'other.pth')
+    assert run('--whole-sweep', '--quick') == 0
+    folder = Path('results/benchmark/tiny_quick_whole')
+    record = json.loads((folder / 'cells/haze_deep_seed0.json').read_text())
+    trails = [Trail.from_record(trail) for trail in record['trails']]
+    assert {trail.family for trail in trails} == {'plain', 'inverse', 'orientation', 'input', 'quantisation',
+                                                  'line search', 'merging', 'few weights', 'retain'}
+    assert any('ResetByFisher' in trail.attacker for trail in trails)  # the method's own part
+    assert {trail.pairs for trail in trails} == {0, 2, 4}
+    assert max(len(scores) for trail in trails for scores in trail.curve.values()) == 2  # draws
+    board = json.loads((folder / 'leaderboard.json').read_text())
+    row = board['targets']['haze']['rows'][2]
+    assert not board['attacks']['quick'] and row['attacker'] in {trail.attacker for trail in trails}
+    assert row['score'][0] == pytest.approx(abs(row['gap'][0]) + max(0, row['retain_loss']['noise'][0])
+                                            + max(0, row['beyond'][0]))
+    original = board['targets']['haze']['rows'][0]
+    assert original['beyond'][0] > 1  # 2.5 dB of its skill, which no attacker needs to learn
 
 
 def test_one_process_measures_one_network(job):
+    write(changed(BENCHMARK, 'attacks.images', 1))
     tiny = read_benchmark('tiny.yml', quick=True)
     first, second = jobs_of(tiny, 'haze')[0], jobs_of(tiny, 'haze')[1]
     assert first['record']['key'] != second['record']['key']
@@ -277,7 +248,7 @@ def test_what_was_measured_on_other_images_is_measured_again(job, started, photo
     assert run('--quick') == 0
     started.clear()
     photos(job / 'photos', ['p0'], size=(24, 24), seed=7)  # another picture of that name
-    benchmark_plan._digest_of_options.cache_clear()  # as a new process
+    benchmark_jobs._digest_of_options.cache_clear()  # as a new process
     assert run('--quick') == 0 and len(started) == 3
 
 
@@ -286,11 +257,20 @@ def test_what_was_measured_on_other_images_is_measured_again(job, started, photo
     ('methods', ['ssd', 'ssd'], "methods[1] is called 'ssd' like another one"),
     ('methods', [{'method': 'calibrated', 'train': {'retain_opt': {'wieght': 2}}}],
      'Method calibrated, target haze: train.retain_opt.wieght is no option'),
-    ('targets', {'haze': {'relearn': [degraded('haze')]}}, 'targets.haze.forget is missing'),
+    ('targets', {'haze': {'attack_data': {'forget': [degraded('haze')]}}}, 'targets.haze.forget is missing'),
     ('targets', {'snow': TARGET}, 'targets.snow has no test set of its name'),
     ('targets.haze.retrained', ['gone.pth'], 'gone.pth does not exist'),
-    ('targets.haze.retrained', ['gone.json'], 'gone.json does not exist'),
-    ('targets.haze.relearn', [{**degraded('haze'), 'dataroot_gt': 'small'}], 'smaller than the training patch'),
+    ('targets.haze.retrained', ['gone.json'], 'targets.haze.retrained has gone.json, a record: name the checkpoint'),
+    ('targets.haze.attack_data.forget', [{**degraded('haze'), 'dataroot_gt': 'small'}],
+     'smaller than the training patch'),
+    ('targets.haze.attack_data.forget', [{**degraded('gaussian_noise'), 'degradations': [
+        {'type': 'gaussian_noise', 'sigma': 0}]}], 'targets.haze.attack_data.forget holds no forget pair'),
+    ('targets.haze.strengths', ['snow'], 'targets.haze.strengths has snow, which is no other test set; use noise.'),
+    ('targets.haze.strengths', ['noise'], 'targets.haze keeps no test set'),
+    ('targets.haze.relearn', [degraded('haze')], 'targets.haze.relearn is now targets.haze.attack_data.forget'),
+    ('relearn', {'pairs': 8}, 'The block relearn is now attacks'),
+    ('attacks.steps', [5, 2], 'attacks: steps: expected rising numbers but got [5, 2]'),
+    ('budgets', [10, 1], 'budgets is [10, 1], not a list of numbers, each larger'),
     ('test.noise.dataroot_gt', 'nowhere', 'Target haze: '),
     ('test', {'haze': degraded('haze')}, 'test has a single set'),
     ('targets.haze.keep', ['haze'], 'targets.haze.keep has haze, which is no other test set; use noise.'),
@@ -298,8 +278,8 @@ def test_what_was_measured_on_other_images_is_measured_again(job, started, photo
      'Method calibrated, target haze: datasets.train.batch_size is no option'),
     ('methods', [{'method': 'calibrated', 'targets': ['snow']}], 'methods[0].targets has snow, which is no target; use '
      'haze.'),
-    ('seeds', [1, 0], 'seeds is [1, 0], not a list of whole numbers, each larger'),
-    ('relearn.step', [1], 'relearn.step is no option: did you mean relearn.steps?'),
+    ('seeds', [1, 0], 'seeds is [1, 0], not a list of numbers, each larger'),
+    ('attacks.step', [1], 'attacks.step is no option: did you mean attacks.steps?'),
     ('base', 'gone.yml', 'base gone.yml does not exist'),
     ('name', 'a/b', "name is 'a/b', which is part of file names"),
 ])
@@ -374,7 +354,7 @@ def test_a_network_that_restores_the_target_is_no_reference(job, started, capsys
     write({**changed(BENCHMARK, 'targets.haze.retrained', ['wrong.pth', 'retrained.pth']), 'methods': ['calibrated']})
     assert run('--quick') == 0
     board = json.loads(Path('results/benchmark/tiny_quick/leaderboard.json').read_text())['targets']['haze']
-    assert board['reference']['networks'] == 1 and board['rows'][1]['networks'] == 1
+    assert board['references']['haze']['networks'] == 1 and board['rows'][1]['networks'] == 1
     (note,) = board['notes']
     assert 'wrong.pth' in note and 'retrained.pth' not in note and note in capsys.readouterr().out
 
@@ -383,7 +363,7 @@ DAMAGE = {'empty': b'', 'null': b'null', 'list': b'[]', 'other keys': b'{"a": 1}
           'deep': b'[' * 100000, 'number': b'7', 'nan': b'{"key": NaN}'}
 
 
-@pytest.mark.parametrize('damage', ['empty', 'half', 'no scores', 'no curves'])  # more in test_audit_fuzz
+@pytest.mark.parametrize('damage', ['empty', 'half', 'no scores', 'no trails'])  # more in test_audit_fuzz
 def test_a_damaged_record_is_measured_again_with_one_warning(job, started, capsys, damage):
     write({**BENCHMARK, 'methods': [BENCHMARK['methods'][1]]})
     assert run('--quick') == 0
@@ -393,7 +373,7 @@ def test_a_damaged_record_is_measured_again_with_one_warning(job, started, capsy
     assert len(files) == 4
     for file in files:
         text = file.read_bytes()
-        part = {'scores': {'haze': {}}} if damage == 'no scores' else {'relearn': {'0': None}}
+        part = {'scores': {'haze': {}}} if damage == 'no scores' else {'trails': [{'attacker': 'a'}]}
         record = json.dumps({**json.loads(text), **part}).encode()
         file.write_bytes(DAMAGE.get(damage, text[:len(text) // 2] if damage == 'half' else record))
     started.clear()
@@ -418,15 +398,6 @@ def test_a_run_without_its_checkpoint_is_made_again(job, started):
         assert run('--quick') == 0 and checkpoint.stat().st_size > 1000
 
 
-@pytest.mark.parametrize('content', [*DAMAGE.values(), b'{"measure": {"relearning": {"seeds": 5}}}'])
-def test_a_damaged_record_that_was_given_is_one_sentence(job, started, capsys, content):
-    Path('given.json').write_bytes(content)
-    write(changed(BENCHMARK, 'targets.haze.retrained', ['given.json']))
-    assert run() == 2 and started == []
-    err = capsys.readouterr().err
-    assert err.count('\n') == 1 and 'given.json is no record of a retrained network' in err
-
-
 def test_without_an_option_file_the_command_says_what_it_needs(in_tmp_path, capsys):
     assert cli.main(['benchmark']) == cli.main(['benchmark', '--quick']) == 2
     told = capsys.readouterr().out
@@ -436,50 +407,101 @@ def test_without_an_option_file_the_command_says_what_it_needs(in_tmp_path, caps
 
 # ---------------------------------------------------------------- the numbers
 
-def record(name: str, haze: float, rain: float, noise: float, *relearn: tuple, seed: int = 0, **more) -> dict:
-    """Scores of two images a set, 1 dB above and below the given mean; `relearn` from `seed` on."""
-    scores = {task: {'a': psnr - 1, 'b': psnr + 1} for task, psnr in (('haze', haze), ('rain', rain), ('noise', noise))}
-    return {'name': name, 'seed': seed, 'scores': scores, 'relearn': {
-        str(seed + i): dict(zip(('10', '25'), curve)) for i, curve in enumerate(relearn)},
-            'run': {'steps': 200, 'batch': 8, 'seconds': 30 + seed, 'memory_mb': 700}, **more}
+def record(name: str, haze: float, rain: float, noise: float, *curve: float, seed: int = 0, steps: int = 200, **more
+           ) -> dict:
+    """Scores of two images a set, 1 dB above and below the given mean; of thin haze 2 dB above those of haze unless
+    given; `curve` of one attacker after 10 and 25 steps.
+    """
+    means = {'haze': haze, 'thin': more.pop('thin', haze + 2), 'rain': rain, 'noise': noise}
+    scores = {task: {'a': psnr - 1, 'b': psnr + 1} for task, psnr in means.items()}
+    trail = Trail(more.pop('attacker', 'plain'), 'plain', 8, {step: [psnr] for step, psnr in zip((10, 25), curve)})
+    passes = {'student_forward': 8 * steps, 'student_backward': 8 * steps}
+    run = {'steps': steps, 'batch': 8, 'patch': 64, 'passes': passes, 'seconds': 30 + seed, 'memory_mb': 700}
+    return {'name': name, 'seed': seed, 'scores': scores, 'trails': [trail.record()], 'left_out': [], 'seconds': 5,
+            'run': run, **more}
 
 
-ORIGINAL = {**record('original', 20, 30, 28, (20, 20), (20, 21)),
-            'identity': {task: {'a': psnr, 'b': psnr} for task, psnr in (('haze', 9.5), ('rain', 20), ('noise', 19))}}
-RETRAINED = [record('', 10, 31, 28.5, (15, 16), (16, 16)), record('', 11, 31.5, 29, (14, 17), (17, 18))]
+ORIGINAL = {**record('original', 20, 30, 28, 20, 21), 'identity': {
+    task: {'a': psnr, 'b': psnr} for task, psnr in (('haze', 9.5), ('thin', 9.5), ('rain', 20), ('noise', 19))}}
+RETRAINED = [record('', 10, 31, 28.5, 15, 17), record('', 11, 31.5, 29, 16, 16)]
 CELLS_BY_HAND = [
-    record('over', 8, 30, 28, (10, 10)),
-    record('good', 10.5, 29.8, 28.2, (15.5, 16), seed=0),
-    record('good', 11.5, 29.6, 28.0, (16, 17), seed=1),
+    record('over', 8, 30, 28, 10, 10, steps=2000),
+    record('good', 10.5, 29.8, 28.2, 15.5, 18, seed=0),
+    record('good', 11.5, 29.6, 28.0, 16, 17, seed=1, attacker='inverse'),
     {'name': 'broken', 'seed': 2, 'error': 'It has <diverged>.'},
 ]
+CONTEST = Contest('haze', {'steps': 20000, 'batch': 8}, 64, ('thin',))
 
 
-def by_hand(retrained: list = RETRAINED) -> dict:
-    return target_board('haze', ORIGINAL, retrained, CELLS_BY_HAND, 20000 * 8)
+def by_hand(retrained: list = RETRAINED, cells: list = CELLS_BY_HAND, **contest) -> dict:
+    return target_board(replace(CONTEST, **contest), ORIGINAL, retrained, cells)
 
 
 def test_numbers_of_the_leaderboard():
     board = by_hand()
     original, retrained, good, over = board['rows']
     assert (good['name'], over['name']) == ('good', 'over')
-    # good: 10.5 lies inside 10 ... 11, 11.5 is 0.5 above
+    # good: 10.5 lies inside 10 ... 11, 11.5 is 0.5 above; the same of thin haze
     assert good['forget_psnr'] == pytest.approx((11.0, 0.5**0.5))
-    assert good['forget_gap'] == pytest.approx((0.25, 0.125**0.5))
+    assert good['gap'] == pytest.approx((0.25, 0.125**0.5)) and good['worst_at'] == 'haze'
     assert good['retain_loss']['rain'] == pytest.approx((0.3, 0.02**0.5))
     assert good['retain_loss']['noise'] == pytest.approx((-0.1, 0.02**0.5))
-    # at step 10 both retrained networks have 15.5 in the mean, the first counts: 15, 16; at 25 the second: 17, 18
-    assert good['lead'] == {'10': pytest.approx((0.25, 0.125**0.5)), '25': pytest.approx((-1, 0))}
-    assert good['relearn_gap'] == good['lead']['10']
-    # seed 0: 0 + (0.2 + 0)/2 + 0.5; seed 1: 0.5 + (0.4 + 0)/2 + 0
-    assert good['score'] == pytest.approx(((0.6 + 0.7) / 2, 0.005**0.5))
+    # 15, 16 after 10 steps, 17, 16 after 25: he may stop early. Seed 0: 15.5 against 15.5, 18 against 16.5, at most 17;
+    # seed 1: 16 against 15.5, at most 16, and 17
+    assert good['lead'] == pytest.approx((1.0, 0.5**0.5)) and good['beyond'] == pytest.approx((0.5, 0.5**0.5))
+    assert good['within'] == {'pairs': 8, 'steps': 25} and good['attacker'] == 'plain'
+    # seed 0: 0 + (0.2 + 0)/2 + 1; seed 1: 0.5 + (0.4 + 0)/2 + 0
+    assert good['score'] == pytest.approx(((1.1 + 0.7) / 2, 0.08**0.5))
     assert (good['share'], good['seconds'], good['seeds']) == (pytest.approx(0.01), 30.5, [0, 1])
-    assert over['forget_gap'] == (-2, None) and over['score'] == (2, None) and over['relearn_gap'] == (0, None)
-    assert original['forget_gap'][0] == 9 and original['relearn_gap'][0] == 4.5 and original['score'][0] == 13.5
-    assert retrained['networks'] == 2 and retrained['forget_gap'] == (0, 0) and retrained['score'] == (0, 0)
-    assert retrained['relearn_gap'][0] == 0
-    assert retrained['retain_loss']['rain'][0] == -1.25
+    assert over['gap'] == (-2, None) and over['score'] == (2, None) and over['beyond'] == (-6, None)
+    assert original['gap'][0] == 9 and original['beyond'][0] == 4 and original['score'][0] == 13
+    # each against the other: 1 dB below and above; within 25 steps 17 against 16
+    assert retrained['networks'] == 2 and retrained['gap'] == (0, pytest.approx(2**0.5))
+    assert retrained['lead'] == (0, pytest.approx(2**0.5)) and retrained['retain_loss']['rain'][0] == -1.25
     assert board['failures'] == ['broken, seed 2: It has <diverged>.']
+
+
+def test_the_gap_is_that_of_the_worst_strength_which_is_named():
+    thin = record('thin', 10.5, 30, 28, 15, 16, thin=9.0)  # retrained ones have 12 to 13 there
+    row = by_hand(cells=[thin])['rows'][2]
+    assert row['gap'] == (-3, None) and row['worst_at'] == 'thin' and row['gaps']['haze'] == (0, None)
+    assert row['score'][0] == 3 and list(row['retain_loss']) == ['rain', 'noise']
+    alone = by_hand(cells=[thin], strengths=())['rows'][2]
+    assert alone['gap'] == (0, None) and alone['worst_at'] == 'haze'
+
+
+def test_where_one_more_retrained_network_would_lie_stands_beside_the_gap():
+    board = by_hand()
+    # Student's t for 80 % and one degree of freedom is 3.078, s is 0.707, of 2 networks
+    assert board['references']['haze']['one_more'] == pytest.approx(3.0777 * 0.5**0.5 * 1.5**0.5, abs=1e-3)
+    assert by_hand(RETRAINED[:1])['references']['thin']['one_more'] is None
+    assert '± 2.67' in board_markdown(board)
+
+
+def test_cost_is_counted_in_passes_and_methods_are_ranked_within_their_budget():
+    attacked = record('attacked', 10.5, 30, 28, 10, 10)
+    attacked['run']['passes'] |= {'attack_forward': 2400, 'attack_backward': 2400}  # 1 % more: no weights
+    large = record('large', 10.5, 29.9, 28, 10, 10, steps=2000, budget=10)
+    large['run']['patch'] = 80
+    rows = by_hand(cells=[*CELLS_BY_HAND, attacked, large])['rows'][2:]
+    assert {row['name']: row['share'] for row in rows} == pytest.approx(
+        {'good': 0.01, 'attacked': 0.02, 'over': 0.1, 'large': 0.1 * (80 / 64)**2})
+    assert [(row['name'], row['budget']) for row in rows] == [
+        ('good', 1), ('attacked', 10), ('over', 10), ('large', 20)]
+    assert [row['front'] for row in rows] == [True, True, False, False]
+    board = by_hand(cells=[attacked, large], budgets=(1,))
+    assert [row['budget'] for row in board['rows'][2:]] == [None, None]
+    assert board['notes'] == ["large takes 15.6 % of retraining's arithmetic, more than the 10 % that it is meant to "
+                              'stay within.']
+    tables = board_tables(by_hand(cells=[attacked, large]))
+    assert [title.split()[2] for title, *_ in tables] == ['10', '20']
+    assert [[row[0] for row in table.rows] for _, table, _ in tables] == [['', '', '1'], ['', '', '1']]
+
+
+def test_a_method_that_is_attacked_otherwise_is_held_against_networks_attacked_alike():
+    against = [{**one, 'trails': record('', 0, 0, 0, 18, 18)['trails']} for one in RETRAINED]
+    assert by_hand(cells=[{**CELLS_BY_HAND[1], 'against': against}])['rows'][2]['beyond'][0] == 0
+    assert by_hand(cells=CELLS_BY_HAND[1:2])['rows'][2]['beyond'][0] == 1
 
 
 def test_the_range_is_a_point_for_one_and_the_identity_baseline_for_none():
@@ -487,55 +509,77 @@ def test_the_range_is_a_point_for_one_and_the_identity_baseline_for_none():
     assert (one.low, one.high) == (10, 10)
     assert 'the one retrained network (10.00 dB), a point' in caption(by_hand(RETRAINED[:1]))
     none = by_hand([])
-    over, good = none['rows'][1:]
+    good, over = none['rows'][1:]
     assert over['score'][0] == 1.5
-    assert good['forget_gap'][0] == pytest.approx((1 + 2) / 2)  # from 9.5
-    assert good['relearn_gap'] == (None, None) and good['score'][0] == pytest.approx((1 + 0.1 + 2 + 0.2) / 2)
+    assert good['gap'][0] == pytest.approx((3 + 4) / 2) and good['worst_at'] == 'thin'  # from 9.5
+    assert good['lead'] == (None, None) and good['score'][0] == pytest.approx((3 + 0.1 + 4 + 0.2) / 2)
     assert [row['kind'] for row in none['rows']] == ['original', 'method', 'method']
-    assert 'identity baseline (9.50 dB), and there is no relearn gap' in caption(none)
-    assert '2 retrained networks (10.00 to 11.00 dB)' in caption(by_hand())
+    assert 'identity baseline (9.50 dB), and there is no lead' in caption(none)
+    assert '2 retrained networks (10.00 to 11.00 dB on haze; one more' in caption(by_hand())
 
 
 def test_a_board_that_cannot_be_judged_has_a_reason_and_no_part_in_the_overview():
     weak = {**ORIGINAL, 'scores': {**ORIGINAL['scores'], 'haze': {'a': 10.4, 'b': 10.4}}}  # identity 9.5
-    board = target_board('haze', weak, RETRAINED, CELLS_BY_HAND, 20000 * 8)
+    board = target_board(CONTEST, weak, RETRAINED, CELLS_BY_HAND)
     assert not board['judged'] and board['rows'] == []
     assert '10.40 dB' in board['reason'] and '9.50 dB' in board['reason']
     assert board_markdown(board) == board['reason']
     assert overview_table({'haze': by_hand(), 'weak': board}) is None
-    assert target_board('haze', weak, RETRAINED[:1], CELLS_BY_HAND, 20000 * 8, Yardstick(margin=0.3))['judged']
+    contest = replace(CONTEST, yardstick=Yardstick(margin=0.3))
+    assert target_board(contest, weak, RETRAINED[:1], CELLS_BY_HAND)['judged']
+
+
+def test_retrained_networks_that_disagree_are_no_yardstick():
+    board = by_hand([record('', 5, 31, 28, 15, 16), record('', 17, 31, 28, 15, 16)])
+    assert not board['judged'] and '12.00 dB' in board['reason'] and '9.00 dB' in board['reason']
 
 
 def test_what_is_no_reference_is_named_and_left_out():
-    wrong = record('', 19.2, 31, 28, (19, 19), (19, 19), checkpoint='of_rain.pth')  # 0.8 below the original
+    wrong = record('', 19.2, 31, 28, 19, 19, checkpoint='of_rain.pth')  # 0.8 below the original
     board = by_hand([RETRAINED[0], wrong, RETRAINED[1]])
-    assert board['reference'] == by_hand()['reference'] and board['rows'] == by_hand()['rows']
+    assert board['references'] == by_hand()['references'] and board['rows'] == by_hand()['rows']
     assert len(board['notes']) == 1 and 'of_rain.pth (19.20 dB)' in board['notes'][0]
     assert board['notes'][0] in board_markdown(board)
-    assert by_hand([wrong])['reference']['networks'] == 0 and by_hand([wrong])['reference']['high'] == 9.5
+    alone = by_hand([wrong])['references']['haze']
+    assert alone['networks'] == 0 and alone['high'] == 9.5
 
 
-def test_the_markdown_table_is_whole():
+def test_the_markdown_tables_are_whole():
     lines = board_markdown(by_hand()).splitlines()
     table = [line for line in lines if line.startswith('|')]
-    assert len(table) == 2 + 4 and len({line.count('|') for line in table}) == len({len(line) for line in table}) == 1
+    assert len(table) == 2 * (2 + 3) and len({line.count('|') for line in table}) == 1
     good = [cell.strip() for cell in next(line for line in table if 'good' in line).strip('|').split('|')]
-    assert good == ['1', 'good', '11.00 ± 0.71', '+0.25 ± 0.35', '+0.30 ± 0.14', '-0.10 ± 0.14',
-                    '+0.25 / -1.00', '0.25 ± 0.35', '0.65 ± 0.07', '2', '30', '1', '700']
+    assert good == ['1', 'good', '11.00 ± 0.71', '+0.25 ± 0.35', 'haze', '± 2.67', '+0.30 ± 0.14', '-0.10 ± 0.14',
+                    '+1.00 ± 0.71', '+0.50 ± 0.71', 'plain (8 pairs, 25 steps)', '0.90 ± 0.28', '2', '1', '•', '30',
+                    '700']
     assert lines[-1] == 'Did not finish: broken, seed 2: It has <diverged>.'
 
 
 def test_the_overview_has_the_methods_and_seeds_that_all_targets_have():
-    alone = [*CELLS_BY_HAND, record('alone', 10, 30, 28, (15, 16))]
-    later = target_board('haze', ORIGINAL, RETRAINED[:1], CELLS_BY_HAND[1:2], 20000 * 8)  # seed 0 of good
-    boards = {'haze': target_board('haze', ORIGINAL, RETRAINED, alone, 20000 * 8), 'later': later}
+    alone = [*CELLS_BY_HAND, record('alone', 10, 30, 28, 15, 16)]
+    later = by_hand(RETRAINED[:1], CELLS_BY_HAND[1:2])  # seed 0 of good
+    boards = {'haze': by_hand(cells=alone), 'later': later}
     (good,) = overview(boards)
-    # seed 0: 0.6, see above; later: 0.5 from the one network, 0.1 lost, 0.5 ahead
-    assert good['name'] == 'good' and good['score'] == (pytest.approx((0.6 + 1.1) / 2), None)
-    assert good['targets']['haze'] == pytest.approx((0.25, 0.3, 0.25))
+    # seed 0: 1.1, see above; later: 0.5 from the one network, 0.1 lost, 1 ahead
+    assert good['name'] == 'good' and good['score'] == (pytest.approx((1.1 + 1.6) / 2), None)
+    assert good['targets']['haze'] == pytest.approx((0.25, 0.3, 0.5)) and good['share'] == pytest.approx(0.01)
     table = overview_table(boards)
-    assert table.head == ['#', 'method', 'forget haze, dB', 'forget later, dB', 'score, dB', 'seeds']
-    assert table.rows == [['1', 'good', '+0.25 / +0.30 / 0.25', '+0.50 / +0.20 / 0.50', '0.85', '1']]
+    assert table.head == ['#', 'method', 'forget haze, dB', 'forget later, dB', 'score, dB', 'retraining, %', 'seeds']
+    assert table.rows == [['1', 'good', '+0.25 / +0.30 / +0.50', '+0.50 / +0.20 / +1.00', '1.35', '1', '1']]
     both = overview({'haze': by_hand(), 'again': by_hand()})
     assert [entry['name'] for entry in both] == ['good', 'over']
-    assert both[0]['score'] == pytest.approx((0.65, 0.005**0.5))
+    assert both[0]['score'] == pytest.approx((0.9, 0.08**0.5))
+
+
+def test_what_is_missing_takes_as_long_as_what_is_done_alike():
+    def planned(name: str, plan: str = '') -> dict:
+        return {'record': {'name': name, 'plan': plan}, 'run': {'options': {
+            'train': {'total_iter': 400}, 'datasets': {'train': {'batch_size_per_gpu': 8}}}}}
+
+    done = [{**record('good', 10, 30, 28, 15), 'plan': ''}]  # 5 s to measure, 30 s for 200 steps
+    reference = {'seconds': 15, 'plan': ''}
+    assert estimate([planned('good')], done) == (5 + 60, True)
+    assert estimate([planned('other')] * 2, [*done, reference]) == (2 * (10 + 60), True)
+    assert estimate([planned('good')], [reference]) == (15, False)
+    assert estimate([{'record': {'plan': ''}}], [reference]) == (15, True)
+    assert estimate([planned('good', 'a1b2c3')], done) is None

@@ -54,11 +54,11 @@ AUDIT = {'name': 'own', 'scale': 1, 'num_gpu': 0, 'network_g': TRAIN['network_g'
          'verdict': {'require': 'outputs', 'over_forgotten': {'below': 1, 'collapsed': 3},
                      'levels': {level: LIMITS for level in ('outputs', 'members', 'weights')}}}
 BENCHMARK = {'name': 'own', 'base': 'train.yml', 'methods': ['calibrated'], 'seeds': [0], 'total_iter': 1,
-             'targets': {'haze': {'forget': [degraded('haze')], 'relearn': [degraded('haze')],
+             'targets': {'haze': {'forget': [degraded('haze')], 'attack_data': {'forget': [degraded('haze')]},
                                   'retain_degradations': [{'degradations': [{'type': 'jpeg'}]}],
                                   'retrained': ['retrained.pth']}},
              'test': {'haze': degraded('haze'), 'noise': degraded('gaussian_noise')},
-             'relearn': {'pairs': 2, 'steps': [1], 'lr': 1e-3}, 'retraining': {'steps': 4, 'batch': 2}}
+             'attacks': {'pairs': [2], 'steps': [1], 'patch': 16}, 'retraining': {'steps': 4, 'batch': 2}}
 
 
 @pytest.fixture

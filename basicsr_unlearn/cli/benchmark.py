@@ -1,6 +1,6 @@
 """The command `basicsr-unlearn benchmark`: methods x forget targets x seeds, each judged the same way.
 
-A cell is one method on one target with one seed: unlearn, score on the test sets, relearn. It runs in a process of its
+A cell is one method on one target with one seed: unlearn, score on the test sets, attack. It runs in a process of its
 own and ends as one JSON file; a cell that is there with the same options and checkpoint is not run again.
 """
 import json
@@ -17,13 +17,14 @@ from basicsr_unlearn.engine.running import BAD_INPUT
 from basicsr_unlearn.engine.signals import STOP_CODES
 from basicsr_unlearn.errors import OptionError, UnlearnError
 from basicsr_unlearn.files import write_json
+from basicsr_unlearn.proof.benchmark.benchmark_jobs import check_selected, jobs_of
 from basicsr_unlearn.proof.benchmark.benchmark_plan import (
     Benchmark,
-    check_selected,
-    jobs_of,
+    attack_plan_of,
+    contest_of,
     read_benchmark,
-    retrained_records,
 )
+from basicsr_unlearn.proof.benchmark.estimate import estimate
 from basicsr_unlearn.proof.benchmark.leaderboard import mean_psnr, target_board, unjudged
 from basicsr_unlearn.proof.benchmark.records import finished, is_damaged, read_record
 from basicsr_unlearn.report.leaderboard_page import write_leaderboard
@@ -31,21 +32,23 @@ from basicsr_unlearn.report.leaderboard_text import SCORE, board_markdown
 from basicsr_unlearn.version import __version__
 
 BENCHMARK_HELP = """\
-A benchmark unlearns by several methods, measures each network as the retrained
-ones are measured, and ranks them.
+A benchmark unlearns by several methods, scores and attacks each network as the
+retrained ones are, and ranks methods of about equal cost.
 
 It needs an option file that names an unlearning option file (network, original,
 schedule), forget targets with their images, retrained networks, methods and
 seeds. The one that is shipped compares all methods on haze, rain and noise. It
-needs BSD500, CBSD68, SOTS-indoor and Rain100H laid out as docs/data.md
-shows. A cell, one method on one target with one seed, takes 1 to 5 minutes of
-one core; all of them hours. What is finished is not run again.
+needs BSD500, CBSD68, SOTS-indoor, Rain100H and PolyU laid out as docs/data.md
+shows. A cell, one method on one target with one seed, takes 3 to 9 minutes of
+one core; all of them a day. What is finished is not run again.
 
   basicsr-unlearn benchmark -opt options/benchmark_nafnet.yml --quick \\
       --only target=haze,method=calibrated,seed=0
   basicsr-unlearn benchmark -opt options/benchmark_nafnet.yml \\
       --only target=haze,method=calibrated
   basicsr-unlearn benchmark -opt options/benchmark_nafnet.yml
+  basicsr-unlearn benchmark -opt options/benchmark_nafnet.yml --whole-sweep \\
+      --only target=haze,method=deep
 
 Exit code 0, 1 if a cell failed or a target cannot be judged, 2 where nothing
 was run, as now."""
@@ -68,6 +71,8 @@ def _main(argv: list[str] | None) -> int:
                         'method=calibrated,target=haze,seed=0; a key may come several times')
     parser.add_argument('--quick', action='store_true', help='one seed and a few images of each test set, to a folder '
                         'of its own')
+    parser.add_argument('--whole-sweep', action='store_true', help='all attackers, as a claim about weights needs, '
+                        'instead of the strongest kinds; to a folder of its own')
     parser.add_argument('--jobs', type=int, metavar='N', help='processes side by side, instead of what the file says')
     args = parser.parse_args(argv)
     if args.opt is None:
@@ -75,11 +80,11 @@ def _main(argv: list[str] | None) -> int:
         return BAD_INPUT
     if args.jobs is not None and args.jobs < 1:
         raise OptionError(f'--jobs is {args.jobs}, not a whole number from 1.')
-    benchmark = read_benchmark(args.opt, args.quick)
+    benchmark = read_benchmark(args.opt, args.quick, args.whole_sweep)
     only = selection(args.only, benchmark)
     check_selected(benchmark, only['target'], only['method'])
 
-    jobs = [job for target in only['target'] for job in jobs_of(benchmark, target) if wanted(job['record'], only)]
+    jobs = wanted([job for target in only['target'] for job in jobs_of(benchmark, target)], only)
     missing = [job for job in jobs if finished(job) is None]
     print(f'{len(jobs)} networks to measure, {len(jobs) - len(missing)} of them done.', flush=True)
     damaged = [job['out'] for job in missing if is_damaged(job)]
@@ -104,16 +109,33 @@ def _main(argv: list[str] | None) -> int:
 def run_missing(benchmark: Benchmark, missing: Sequence[Mapping], side_by_side: int) -> int:
     """Run originals and retrained networks, then the methods of the targets that can be judged; how many failed."""
     references = [job for job in missing if job['record']['kind'] != 'method']
+    tell_estimate('references', references, benchmark, side_by_side)
     failed = run_jobs(references, side_by_side, benchmark.out / 'logs', 0, len(missing))
     reasons = {}
     for target in dict.fromkeys(job['record']['target'] for job in missing):
-        original = finished(jobs_of(benchmark, target)[0])
-        reasons[target] = original and unjudged(target, original, benchmark.yardstick)
+        found = [finished(job) for job in jobs_of(benchmark, target) if job['record']['kind'] != 'method']
+        original, *retrained = found
+        known = [record for record in retrained if record is not None]
+        reasons[target] = original and unjudged(target, original, known, benchmark.yardstick)
         if reasons[target]:
             print(f'Error: Target {target} cannot be judged: {reasons[target]}.', file=sys.stderr, flush=True)
     cells = [job for job in missing if job['record']['kind'] == 'method' and not reasons[job['record']['target']]]
+    tell_estimate('runs', cells, benchmark, side_by_side)
     total = len(references) + len(cells)
     return failed + run_jobs(cells, side_by_side, benchmark.out / 'logs', len(references), total)
+
+
+def tell_estimate(what: str, jobs: Sequence[Mapping], benchmark: Benchmark, side_by_side: int) -> None:
+    """Say how long jobs will take, as far as what is done tells it."""
+    if not jobs:
+        return
+    targets = dict.fromkeys(job['record']['target'] for job in jobs)
+    done = [record for target in targets for record in map(finished, jobs_of(benchmark, target)) if record]
+    found = estimate(jobs, done)
+    said = 'how long they take is told by the first' if found is None else (
+        f'about {duration(found.seconds / side_by_side)}, {found.seconds / len(jobs):.0f} s each, {side_by_side} at a '
+        f'time{"" if found.whole else ", and the time of unlearning, which the first will tell"}')
+    print(f'{len(jobs)} {what} to measure: {said}.', flush=True)
 
 
 def selection(text: str, benchmark: Benchmark) -> dict[str, list]:
@@ -134,9 +156,13 @@ def selection(text: str, benchmark: Benchmark) -> dict[str, list]:
     return {**there, **asked}
 
 
-def wanted(record: Mapping, only: Mapping[str, Sequence]) -> bool:
-    """Whether a job belongs to the selection; references always do."""
-    return record['kind'] != 'method' or (record['name'] in only['method'] and record['seed'] in only['seed'])
+def wanted(jobs: Sequence[Mapping], only: Mapping[str, Sequence]) -> list[Mapping]:
+    """The jobs of a selection: its methods, and the references under each plan of attack that these need."""
+    methods = [job for job in jobs if job['record']['kind'] == 'method'
+               and job['record']['name'] in only['method'] and job['record']['seed'] in only['seed']]
+    plans = {'', *(job['record']['plan'] for job in methods)}
+    return [job for job in jobs if job in methods or (job['record']['kind'] != 'method'
+                                                      and job['record']['plan'] in plans)]
 
 
 def run_jobs(jobs: Sequence[Mapping], side_by_side: int, logs: Path, before: int, total: int) -> int:
@@ -212,18 +238,27 @@ def duration(seconds: float) -> str:
 def board_of(benchmark: Benchmark, target: str) -> dict | None:
     """The leaderboard of a target from what is finished; None while a reference, or every method, is missing."""
     try:
-        jobs, given = jobs_of(benchmark, target), retrained_records(benchmark, target)
+        jobs = jobs_of(benchmark, target)
     except UnlearnError:  # not of the selection: that was checked
         return None
-    of_kind: dict[str, list] = {'original': [], 'retrained': [], 'method': []}
+    original, retrained, cells = {}, {}, []
     for job in jobs:
-        of_kind[job['record']['kind']].append(read_record(job))
-    original, *retrained = [*of_kind['original'], *of_kind['retrained']]
-    cells = [record for record in of_kind['method'] if record is not None]
-    if any(record is None or 'error' in record for record in (original, *retrained)):
+        kind, plan, record = job['record']['kind'], job['record']['plan'], read_record(job)
+        if kind == 'original':
+            original[plan] = record
+        elif kind == 'retrained':
+            retrained.setdefault(plan, []).append(record)
+        elif record is not None:
+            cells.append(record)
+
+    def whole(records: Sequence[Mapping | None]) -> bool:
+        return all(record is not None and 'error' not in record for record in records)
+
+    if not whole([original[''], *retrained.get('', [])]):
         return None
-    board = target_board(target, original, [*retrained, *given], cells,
-                        benchmark.retraining['steps'] * benchmark.retraining['batch'], benchmark.yardstick)
+    cells = [{**cell, 'against': retrained.get(cell['plan'], [])} for cell in cells
+             if whole(retrained.get(cell['plan'], []))]
+    board = target_board(contest_of(benchmark, target), original[''], retrained.get('', []), cells)
     return board if cells or not board['judged'] else None
 
 
@@ -232,7 +267,8 @@ def write_boards(benchmark: Benchmark, boards: Mapping[str, Mapping]) -> list[Pa
     out = benchmark.out
     done = sorted({seed for board in boards.values() for row in board['rows'] for seed in row.get('seeds', ())})
     summary = {'name': benchmark.name, 'version': __version__, 'score': SCORE, 'seeds': done,
-               'relearn': benchmark.relearn, 'retraining': benchmark.retraining, 'targets': boards}
+               'attacks': vars(attack_plan_of(benchmark).shortened()), 'retraining': benchmark.retraining,
+               'targets': boards}
     write_json(out / 'leaderboard.json', summary)
     return [out / 'leaderboard.json', *write_leaderboard(out, summary, benchmark.text)]
 

@@ -9,7 +9,7 @@ from basicsr_unlearn.report.drawing import Drawing
 from basicsr_unlearn.report.leaderboard_text import (
     OVERVIEW,
     board_markdown,
-    board_table,
+    board_tables,
     caption,
     measured,
     overview_table,
@@ -22,7 +22,7 @@ LEFT, RIGHT, TOP, BOTTOM = 46, 14, 30, 46
 RADIUS, LABEL_W, LABEL_H = 9, 7.3, 15  # of a dot; width and height of a letter of its label
 LINEAR = 0.1  # dB up to which the axes are about linear, beyond logarithmic: methods differ by orders of magnitude
 TICKS = (-30, -10, -3, -1, -0.3, -0.1, 0, 0.1, 0.3, 1, 3, 10, 30)
-GOAL_GAP, GOAL_LOSS = 0.2, 0.1  # dB: what the project aims at, the shaded area
+GOAL_GAP, GOAL_LOSS = 0.2, 0.2  # dB: what the project aims at, the shaded area
 
 
 def write_leaderboard(folder: Path, summary: Mapping, option_text: str) -> list[Path]:
@@ -36,12 +36,13 @@ def write_leaderboard(folder: Path, summary: Mapping, option_text: str) -> list[
     methods = {target: [row for row in board['rows'] if row['kind'] == 'method']
                for target, board in summary['targets'].items()}
     boards = [{'found': board, 'drawing': standing_of_methods(board), 'caption': caption(board),
-               'table': board_table(board), 'kinds': [row['kind'] for row in board['rows']]}
+               'tables': board_tables(board)}
               if board['judged'] else {'found': board} for board in summary['targets'].values()]
     values = {'title': f'Unlearning benchmark: {summary["name"]}', 'summary': summary, 'boards': boards,
               'board_markdown': board_markdown, 'pairs': zip,
               'methods': {row['name'] for rows in methods.values() for row in rows},
-              'best': {target: rows[0] for target, rows in methods.items() if rows}, 'option_text': option_text,
+              'best': {target: min(rows, key=lambda row: row['score'][0]) for target, rows in methods.items() if rows},
+              'option_text': option_text,
               'overview': overview_table(summary['targets']), 'overview_words': OVERVIEW, 'measured': measured(summary),
               'goal_gap': GOAL_GAP, 'goal_loss': GOAL_LOSS, 'linear': LINEAR}
     paths = [folder / f'leaderboard.{suffix}' for suffix in ('md', 'html')]
@@ -52,7 +53,7 @@ def write_leaderboard(folder: Path, summary: Mapping, option_text: str) -> list[
 
 def standing_of_methods(board: Mapping) -> Drawing | None:
     """Forget gap against the mean retain loss, a dot per network; None without a method."""
-    points = [(rank, row, row['forget_gap'][0], mean(loss for loss, _ in row['retain_loss'].values()))
+    points = [(rank, row, row['gap'][0], mean(loss for loss, _ in row['retain_loss'].values()))
               for rank, row in ranked(board['rows'])]
     if not any(rank for rank, *_ in points):
         return None
@@ -69,7 +70,7 @@ def standing_of_methods(board: Mapping) -> Drawing | None:
         if TOP <= y(tick) <= floor:
             drawing.line(css, (LEFT, y(tick)), (FIELD_W - RIGHT, y(tick)))
             drawing.text('', (LEFT - 7, y(tick) + 4), signed(tick), 'end')
-    drawing.text('name', ((LEFT + FIELD_W - RIGHT) / 2, FIELD_H - 6), 'forget gap, dB', 'middle')
+    drawing.text('name', ((LEFT + FIELD_W - RIGHT) / 2, FIELD_H - 6), 'gap at the worst strength, dB', 'middle')
     drawing.text('name', (LEFT, TOP - 11), 'mean loss on the other tasks, dB')
     dots = [(x(gap), y(loss)) for *_, gap, loss in points]
     names = [row['name'] for _, row, *_ in points]
@@ -82,7 +83,7 @@ def standing_of_methods(board: Mapping) -> Drawing | None:
             drawing.text('label', (left, top + LABEL_H - 4), name)
     for (cx, cy), (rank, row, gap, loss) in reversed(list(zip(dots, points))):  # the best on top
         drawing.circle(f'disc {row["kind"]}', (cx, cy), RADIUS,
-                       f'{row["name"]}: forget gap {gap:+.2f} dB, mean loss {loss:+.2f} dB')
+                       f'{row["name"]}: gap {gap:+.2f} dB at {row["worst_at"]}, mean loss {loss:+.2f} dB')
         if rank:
             drawing.text('rank', (cx, cy + 3.8), rank, 'middle')
     return drawing

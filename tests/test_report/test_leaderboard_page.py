@@ -4,7 +4,8 @@ from math import asinh
 import pytest
 from html_page import Page
 
-from basicsr_unlearn.proof.benchmark.leaderboard import target_board
+from basicsr_unlearn.core.leads import Trail
+from basicsr_unlearn.proof.benchmark.leaderboard import Contest, target_board
 from basicsr_unlearn.report.leaderboard_page import (
     GOAL_LOSS,
     LABEL_H,
@@ -17,17 +18,20 @@ from basicsr_unlearn.report.leaderboard_page import (
 
 
 def cell(name: str, haze: float, rain: float, **more) -> dict:
+    trail = Trail('plain', 'plain', 8, {10: [haze]})
+    run = {'steps': 200, 'batch': 8, 'patch': 64, 'passes': {'student_forward': 1600, 'student_backward': 1600},
+           'seconds': 30, 'memory_mb': 700}
     return {'name': name, 'seed': 0, 'scores': {task: {'a': psnr} for task, psnr in (('haze', haze), ('rain', rain))},
-            'relearn': {'0': {'10': haze}}, 'run': {'steps': 200, 'batch': 8, 'seconds': 30, 'memory_mb': 700}, **more}
+            'trails': [trail.record()], 'run': run, **more}
 
 
 ORIGINAL = {**cell('original', 20, 30), 'identity': {'haze': {'a': 9.5}, 'rain': {'a': 20}}}
 
 
 def board() -> dict:
-    return target_board('haze', ORIGINAL, [cell('', 11, 31)], [
-        cell('over', 9, 30), cell('good', 11, 29.9), cell('good', 12, 29.9, seed=1),
-        {'name': 'broken', 'seed': 2, 'error': 'It has <diverged>.'}], 20000 * 8)
+    return target_board(Contest('haze', {'steps': 20000, 'batch': 8}, 64), ORIGINAL, [cell('', 11, 31)], [
+        cell('over', 9, 30), cell('good', 11, 29.8), cell('good', 12, 29.8, seed=1),
+        {'name': 'broken', 'seed': 2, 'error': 'It has <diverged>.'}])
 
 
 def test_the_page_stands_alone_and_shows_every_number(tmp_path):
@@ -35,7 +39,7 @@ def test_the_page_stands_alone_and_shows_every_number(tmp_path):
     renamed['rows'][1]['name'] = '<b>evil'
     summary = {'name': 'tiny', 'version': '0.1', 'seeds': [0, 1],
                'targets': {'haze': board(), 'haze again': renamed, 'weak': unjudged},
-               'relearn': {'pairs': 8, 'steps': [10], 'lr': 5e-4}, 'retraining': {'steps': 20000, 'batch': 8}}
+               'attacks': {'pairs': [8], 'steps': [10], 'quick': True}, 'retraining': {'steps': 20000, 'batch': 8}}
     write_leaderboard(tmp_path, summary, 'name: tiny  # <& "quoted">\n')
     page = Page(tmp_path / 'leaderboard.html')
     assert page.stands_alone() and not page.all('script') and len(page.all('svg')) == 2
@@ -56,7 +60,7 @@ def test_the_picture_is_to_scale():
     assert at['retrained'][0] == pytest.approx(zero_x) and at['original'][1] == over[1] == pytest.approx(zero_y)
     assert (zero_x - over[0]) / (at['original'][0] - zero_x) == pytest.approx(asinh(2 / 0.1) / asinh(9 / 0.1))
     goal = next(shape for shape in drawing.shapes if shape.css == 'goal')
-    assert pytest.approx(0.1) == GOAL_LOSS and good[1] == pytest.approx(goal.points[0][1])
+    assert pytest.approx(0.2) == GOAL_LOSS and good[1] == pytest.approx(goal.points[0][1])
 
 
 def test_labels_cover_neither_dots_nor_each_other():

@@ -1,7 +1,6 @@
 """What every measurement of an audit is made with: the register, and scores by photograph."""
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -24,14 +23,11 @@ class SkippedError(Exception):
 
 @dataclass(frozen=True)
 class Measurement:
-    """`optional`: made only where the option file has a block `measure.<name>`. `depends`: on what else it depends but
-    networks, data sets and options.
-    """
+    """`optional`: made only where the option file has a block `measure.<name>`."""
     name: str
     function: Callable[[Context], dict]
     needs: tuple[str, ...]
     optional: bool
-    depends: Callable[[Context], Any]
 
     def missing(self, context: Context) -> str | None:
         """Why it cannot be made, or None."""
@@ -49,11 +45,10 @@ class Measurement:
 MEASUREMENTS: dict[str, Measurement] = {}
 
 
-def measurement(name: str, needs: tuple[str, ...] = (), optional: bool = False,
-                depends: Callable[[Context], Any] = lambda context: None) -> Callable:
+def measurement(name: str, needs: tuple[str, ...] = (), optional: bool = False) -> Callable:
     """Register a function (context) -> result, see SCHEMA.md, in the order in which files are imported."""
     def register(function: Callable[[Context], dict]) -> Callable[[Context], dict]:
-        MEASUREMENTS[name] = Measurement(name, function, needs, optional, depends)
+        MEASUREMENTS[name] = Measurement(name, function, needs, optional)
         return function
     return register
 

@@ -1,28 +1,22 @@
-"""What a benchmark file asks for: the option file of every run, and what has to be measured."""
-import json
+"""What a benchmark file asks for, and the option file of every run."""
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from typing import Any
-
-from basicsr.utils.registry import DATASET_REGISTRY
 
 from basicsr_unlearn.core.yardstick import Yardstick
-from basicsr_unlearn.engine.networks import load_network
-from basicsr_unlearn.engine.preflight import preflight
-from basicsr_unlearn.errors import OptionError, UnlearnError
+from basicsr_unlearn.data.drawn import DEFAULT_PATCH
+from basicsr_unlearn.errors import OptionError
 from basicsr_unlearn.methods.presets import expand_method
-from basicsr_unlearn.options.benchmark_sections import BenchmarkFile
+from basicsr_unlearn.options.benchmark_sections import AttacksOnAll, BenchmarkFile
 from basicsr_unlearn.options.loader import plugins_of
 from basicsr_unlearn.options.option_file import check_options, find_option_file, load_option_file
 from basicsr_unlearn.options.section_checks import check_section
 from basicsr_unlearn.options.sentences import shortened
 from basicsr_unlearn.options.validation_sets import measures
-from basicsr_unlearn.proof.benchmark.records import given_record
-from basicsr_unlearn.proof.cache import cache_key, data_digest, file_digest
+from basicsr_unlearn.proof.attackers.attack_plan import AttackPlan
+from basicsr_unlearn.proof.benchmark.leaderboard import Contest
 
 BENCHMARKS = Path('results/benchmark')
 QUICK_IMAGES = 8  # of each test set
@@ -30,7 +24,9 @@ QUICK_IMAGES = 8  # of each test set
 
 @dataclass(frozen=True)
 class Benchmark:
-    """A benchmark file, read and checked. `methods` are blocks by label; `base` are the base file's options."""
+    """A benchmark file, read and checked. `methods` are blocks by label; `base` are the base file's options; `attacks`
+    are options of an AttackPlan, and `images`.
+    """
     name: str
     text: str
     plugins: list[str]
@@ -39,51 +35,105 @@ class Benchmark:
     methods: dict[str, dict]
     seeds: list[int]
     test: dict[str, dict]
-    relearn: dict
+    attacks: dict
     retraining: dict
+    budgets: list[float]
     yardstick: Yardstick
     jobs: int
     images: int | None
     out: Path
 
 
-def read_benchmark(path: str, quick: bool = False) -> Benchmark:
+def read_benchmark(path: str, quick: bool = False, whole_sweep: bool = False) -> Benchmark:
     """Read a benchmark file and its base file.
 
     Args:
         path: as given; `options/NAME.yml` is found in an installed package too.
         quick: the first seed and QUICK_IMAGES images of each set alone, in a folder of their own.
+        whole_sweep: all attackers, whatever the file says, in a folder of their own.
 
     Raises:
         OptionError: an option is unknown, missing or out of range, or a file does not exist.
     """
     opt = load_option_file(path)
+    _check_former(opt)
     check_section(opt, BenchmarkFile, '')
     base = _read_base(opt['base'])
     base['datasets']['train'] |= opt.get('data', {})
-    for name, block in opt['targets'].items():
-        _check_name(name, f'targets.{name}')
-        if name not in opt['test']:
-            raise OptionError(f'targets.{name} has no test set of its name: add test.{name}, on which forgetting is '
-                              'measured.')
-        for kept in block.get('keep') or ():
-            if kept not in opt['test'] or kept == name:
-                raise OptionError(f'targets.{name}.keep has {kept}, which is no other test set; use '
-                                  f'{", ".join(key for key in opt["test"] if key != name)}.')
     if len(opt['test']) < 2:
         raise OptionError('test has a single set: add one of what is to be kept.')
-    for key, values in (('seeds', opt['seeds']), ('relearn.steps', opt['relearn']['steps'])):
+    for name, block in opt['targets'].items():
+        _check_target(name, block, opt['test'])
+    budgets = opt.get('budgets', BenchmarkFile.model_fields['budgets'].default)
+    for key, values in (('seeds', opt['seeds']), ('budgets', budgets)):
         if sorted(set(values)) != values:
-            raise OptionError(f'{key} is {shortened(values)}, not a list of whole numbers, each larger than the one '
-                              'before.')
-    name = f'{opt["name"]}_quick' if quick else opt['name']
+            raise OptionError(f'{key} is {shortened(values)}, not a list of numbers, each larger than the one before.')
+    name = '_'.join([opt['name'], *['quick'] * quick, *['whole'] * whole_sweep])
     _check_name(name, 'name')
-    return Benchmark(
+    attacks = {'quick': AttacksOnAll.model_fields['quick'].default, **opt.get('attacks', {})}
+    benchmark = Benchmark(
         name=name, text=find_option_file(path).read_text(encoding='utf-8'), plugins=plugins_of(base, opt), base=base,
         targets=dict(opt['targets']), methods=_methods(opt), seeds=opt['seeds'][:1] if quick else list(opt['seeds']),
-        test=dict(opt['test']), relearn=dict(opt['relearn']), retraining=dict(opt['retraining']),
-        yardstick=Yardstick(margin=opt.get('skill_margin')), jobs=opt.get('jobs', 1),
-        images=QUICK_IMAGES if quick else None, out=BENCHMARKS / name)
+        test=dict(opt['test']), attacks={**attacks, 'quick': False} if whole_sweep else attacks,
+        retraining=dict(opt['retraining']), budgets=list(budgets), yardstick=Yardstick(margin=opt.get('skill_margin')),
+        jobs=opt.get('jobs', 1), images=QUICK_IMAGES if quick else None, out=BENCHMARKS / name)
+    for label in benchmark.methods:
+        attack_plan_of(benchmark, label)
+    return benchmark
+
+
+def _check_former(opt: Mapping) -> None:
+    """Raise OptionError where a file is written for the one attacker of earlier versions."""
+    if 'relearn' in opt:
+        raise OptionError('The block relearn is now attacks, which tries many attackers: take it out, or see what '
+                          'attacks takes in options/benchmark_nafnet.yml.')
+    targets = opt.get('targets')
+    for name, block in targets.items() if isinstance(targets, Mapping) else ():
+        if isinstance(block, Mapping) and 'relearn' in block:
+            raise OptionError(f'targets.{name}.relearn is now targets.{name}.attack_data.forget.')
+
+
+def _check_target(name: str, block: Mapping, test: Mapping) -> None:
+    _check_name(name, f'targets.{name}')
+    if name not in test:
+        raise OptionError(f'targets.{name} has no test set of its name: add test.{name}, on which forgetting is '
+                          'measured.')
+    others = [key for key in test if key != name]
+    for key in ('strengths', 'keep'):
+        for other in block.get(key) or ():
+            if other not in others:
+                raise OptionError(f'targets.{name}.{key} has {other}, which is no other test set; use '
+                                  f'{", ".join(others)}.')
+    both = set(block.get('keep') or ()) & set(block.get('strengths') or ())
+    if both:
+        raise OptionError(f'targets.{name} is to forget and to keep {sorted(both)[0]}: take it out of one of strengths '
+                          'and keep.')
+    for path in block.get('retrained') or ():
+        if path.endswith('.json'):
+            raise OptionError(f'targets.{name}.retrained has {path}, a record: name the checkpoint, as attackers need '
+                              'the network.')
+    if not kept_of(name, block, test):
+        raise OptionError(f'targets.{name} keeps no test set: add one of what is to be kept to test.')
+
+
+def kept_of(target: str, block: Mapping, test: Mapping) -> list[str]:
+    """Names of the test sets of what is to be kept."""
+    return block.get('keep') or [name for name in test if name not in (target, *(block.get('strengths') or ()))]
+
+
+def attack_plan_of(benchmark: Benchmark, label: str | None = None) -> AttackPlan:
+    """How a method's networks are attacked, or, for None, those of all that do not say it themselves.
+
+    Raises:
+        OptionError: there is no such plan.
+    """
+    own = {} if label is None else benchmark.methods[label].get('attacks', {})
+    options = {key: value for key, value in {**benchmark.attacks, **own}.items() if key != 'images'}
+    try:
+        return AttackPlan(**options)
+    except OptionError as error:
+        where = 'attacks' if label is None or not own else f'the attacks of method {label}'
+        raise OptionError(f'{where}: {str(error).removeprefix("attacks ")}') from None
 
 
 def _read_base(path: str) -> dict:
@@ -114,7 +164,8 @@ def _methods(opt: Mapping) -> dict[str, dict]:
             if target not in opt['targets']:
                 raise OptionError(f'methods[{index}].targets has {target}, which is no target; use '
                                   f'{", ".join(opt["targets"])}.')
-        methods[label] = {'total_iter': opt['total_iter'], **block}
+        own = {} if 'total_iter' in block else {'total_iter': opt['total_iter'], 'budget': opt.get('budget')}
+        methods[label] = {**own, **block}
     if not methods:
         raise OptionError('methods is an empty list: name at least one; basicsr-unlearn methods lists them.')
     return methods
@@ -159,115 +210,8 @@ def run_options(benchmark: Benchmark, target: str, label: str, seed: int) -> dic
         'logger': {'print_freq': 50, 'save_checkpoint_freq': method['total_iter'] + 1, 'use_tb_logger': False}})
 
 
-def jobs_of(benchmark: Benchmark, target: str) -> list[dict]:
-    """What has to be measured for a target: the original, the retrained networks, then all methods seed by seed.
-
-    A job is what `benchmark_cell.run_job` takes.
-
-    Raises:
-        CheckpointError: a checkpoint does not exist.
-    """
-    base = benchmark.base
-    original = base['path']['pretrain_network_g']
-    digest, measured_on = file_digest(original), _data(benchmark, target)
-
-    def job(file: str, weights: str, record: dict, param_key: str | None = None, **source: Any) -> dict:
-        seeds = [record['seed']] if 'seed' in record else benchmark.seeds
-        measure = _measure(benchmark, target, seeds)
-        network = {'network_g': base['network_g'], 'num_gpu': base['num_gpu'], 'path': {'param_key_g': param_key}}
-        key = cache_key('benchmark', weights, measured_on, [network, measure])
-        return {'out': str(benchmark.out / file), 'record': {'key': key, 'target': target, **record},
-                'plugins': benchmark.plugins, 'network': network, 'measure': measure, **source}
-
-    jobs = [job(f'references/{target}_original.json', digest, {'kind': 'original'},
-                base['path'].get('param_key_g'), checkpoint=original)]
-    for index, path in enumerate(_checkpoints(benchmark.targets[target])):
-        jobs.append(job(f'references/{target}_retrained{index}.json', file_digest(path),
-                        {'kind': 'retrained', 'checkpoint': path}, checkpoint=path))
-    learned_from = {label: _digest_of_set(run_options(benchmark, target, label, 0)['datasets']['train'], 'train',
-                                          base.get('scale', 1)) for label in methods_of(benchmark, target)}
-    for seed in benchmark.seeds:
-        for label in methods_of(benchmark, target):
-            opt = run_options(benchmark, target, label, seed)
-            run_key = cache_key('run', digest, learned_from[label], opt)
-            cell = f'{target}_{label}_seed{seed}'
-            run = {'option_file': str(benchmark.out / 'options' / f'{cell}.yml'),
-                   'options': {'plugin': benchmark.plugins, 'name': f'benchmark_{cell}_{run_key[:8]}', **opt}}
-            jobs.append(job(f'cells/{cell}.json', run_key, {'kind': 'method', 'name': label, 'seed': seed}, run=run))
-    return jobs
-
-
-def _measure(benchmark: Benchmark, target: str, seeds: Sequence[int]) -> dict:
-    """How a network is judged, as `benchmark_cell.measurements` takes it; `seeds` are of relearning."""
-    base = benchmark.base
-    scale = base.get('scale', 1)
-    kept = benchmark.targets[target].get('keep') or [name for name in benchmark.test if name != target]
-    return json.loads(json.dumps({  # plain dicts and lists, as they are read back from a record
-        'forget': target, 'metric': measures(base)['psnr'], 'images': benchmark.images,
-        'test': {name: {**benchmark.test[name], 'name': name, 'scale': scale} for name in (target, *kept)},
-        'relearning': {'patch': base['datasets']['train'].get('gt_size') or 64, **benchmark.relearn, 'seeds': seeds,
-                       'blocks': [{'name': 'relearn', **block, 'scale': scale}
-                                  for block in benchmark.targets[target]['relearn']]}}))
-
-
-def _data(benchmark: Benchmark, target: str) -> list[str]:
-    """Hashes of what a network is scored on and learns again from."""
-    measure = _measure(benchmark, target, ())
-    return [_digest_of_set(block, 'val') for block in (*measure['test'].values(), *measure['relearning']['blocks'])]
-
-
-def _digest_of_set(block: Mapping, phase: str, scale: int = 1) -> str:
-    return _digest_of_options(json.dumps({'name': 'data', 'scale': scale, **block, 'phase': phase}))
-
-
-@cache
-def _digest_of_options(options: str) -> str:
-    """Of a data set by its options as JSON, listed once a process."""
-    block = json.loads(options)
-    return data_digest(DATASET_REGISTRY.get(block['type'])(block))
-
-
-def _checkpoints(target: Mapping) -> list[str]:
-    return [path for path in target.get('retrained') or () if not path.endswith('.json')]
-
-
-def retrained_records(benchmark: Benchmark, target: str) -> list[dict]:
-    """Records of retrained networks that are given as .json. With few images they are left out, as theirs are of all.
-
-    Raises:
-        DataError: a file cannot be read, or was measured otherwise than this benchmark does.
-    """
-    given = [] if benchmark.images is not None else benchmark.targets[target].get('retrained') or ()
-    measure = _measure(benchmark, target, benchmark.seeds)
-    return [given_record(path, measure) for path in given if path.endswith('.json')]
-
-
-def check_selected(benchmark: Benchmark, targets: Sequence[str], methods: Sequence[str]) -> None:
-    """Check options, images and checkpoints of these cells, in seconds.
-
-    Raises:
-        OptionError, DataError, CheckpointError: the first thing that would keep a cell from running.
-    """
-    for target in targets:
-        chosen = [label for label in methods_of(benchmark, target) if label in methods]
-        if not chosen:
-            raise OptionError(f'Target {target} has none of the methods {", ".join(methods)}: name one of '
-                              f'{", ".join(methods_of(benchmark, target))}, or other targets.')
-        for label in chosen:
-            try:
-                check_options({'name': 'x', **run_options(benchmark, target, label, benchmark.seeds[0])}, is_train=True)
-            except OptionError as error:
-                raise OptionError(f'Method {label}, target {target}: {error}') from error
-        opt = run_options(benchmark, target, chosen[0], benchmark.seeds[0])
-        measure, size = _measure(benchmark, target, benchmark.seeds), opt['datasets']['train'].get('gt_size') or 64
-        opt['datasets']['train'] |= {'phase': 'train', 'scale': opt['scale']}
-        opt['datasets'] |= {f'val_{name}': {**block, 'phase': 'val'} for name, block in measure['test'].items()}
-        opt['datasets'] |= {f'val_{index}': {'gt_size': size, **block, 'phase': 'train'}  # patches are taken of them
-                            for index, block in enumerate(measure['relearning']['blocks'])}
-        try:
-            preflight({**opt, 'is_train': True})
-        except UnlearnError as error:
-            raise type(error)(f'Target {target}: {error}') from error
-        for path in _checkpoints(benchmark.targets[target]):
-            load_network({**opt, 'path': {'param_key_g': None}}, path)
-        retrained_records(benchmark, target)
+def contest_of(benchmark: Benchmark, target: str) -> Contest:
+    """What the methods are compared on."""
+    return Contest(target, benchmark.retraining, benchmark.base['datasets']['train'].get('gt_size') or DEFAULT_PATCH,
+                   tuple(benchmark.targets[target].get('strengths') or ()), tuple(benchmark.budgets),
+                   benchmark.yardstick)

@@ -1,4 +1,4 @@
-"""One cell of a benchmark, in a process of its own: unlearn, score, relearn, and write down what was measured.
+"""One cell of a benchmark, in a process of its own: unlearn, score, attack, and write down what was measured.
 
 The benchmark starts `python -m basicsr_unlearn.proof.benchmark.cell` with a job as JSON on stdin.
 """
@@ -9,13 +9,12 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 from basicsr.utils.registry import DATASET_REGISTRY
 
 from basicsr_unlearn import train
 from basicsr_unlearn.core.memory import keep_freed_memory
-from basicsr_unlearn.data.mixed_dataset import MixedDataset
+from basicsr_unlearn.data.drawn import DEFAULT_PATCH
 from basicsr_unlearn.engine.entry import guarded
 from basicsr_unlearn.engine.networks import load_network
 from basicsr_unlearn.errors import CheckpointError
@@ -23,7 +22,11 @@ from basicsr_unlearn.files import write_json
 from basicsr_unlearn.metrics.evaluation import evaluate, evenly
 from basicsr_unlearn.options.loader import import_plugins
 from basicsr_unlearn.options.option_text import option_text
-from basicsr_unlearn.proof.attackers.relearning import relearn
+from basicsr_unlearn.proof.attackers.attack_plan import AttackPlan
+from basicsr_unlearn.proof.attackers.sweep import sweep
+from basicsr_unlearn.proof.benchmark.material import material_of
+from basicsr_unlearn.proof.benchmark.records import COST
+from basicsr_unlearn.proof.cache import is_number
 from basicsr_unlearn.proof.run_cost import RUN_FILE, run_cost
 
 
@@ -41,7 +44,7 @@ def run_job(job: Mapping) -> int:
         job: `out`, the file to write; `record`, what else it is to hold; `plugins`, the packages that register its
             components; `network`, options with network_g and path;
             `checkpoint`, of a network that is there, or `run`, of one that is to be made (see `unlearn`); `measure`,
-            see `measurements`.
+            see `measurements`; `relative`, another network of the same task for attackers to merge with, or None.
 
     Returns:
         0, or the exit code of the training.
@@ -63,8 +66,10 @@ def run_job(job: Mapping) -> int:
         if isinstance(run, int):
             return run
         net = load_network(job['network'], run['checkpoint'])
-    write_json(job['out'], {**job['record'], **({'run': run} if run else {}), 'measure': job['measure'],
-                            **measurements(net, **job['measure'])})
+    begin = time.process_time()
+    found = measurements(net, job, **job['measure'])
+    write_json(job['out'], {**job['record'], **({'run': run} if run else {}), 'measure': job['measure'], **found,
+                            'seconds': round(time.process_time() - begin, 1)})
     return 0
 
 
@@ -72,8 +77,9 @@ def unlearn(option_file: str, options: dict) -> dict | int:
     """Train with these options, which are written to `option_file`, unless a run of their name is there and complete.
 
     Returns:
-        checkpoint, steps (a proxy's with them), batch (patches of a stream), passes, seconds (of the processor, which
-        other work beside this hardly adds to) and memory in MB; or the exit code of a training that failed.
+        checkpoint, steps (a proxy's with them), batch (patches of a stream), patch (its side), passes, seconds (of the
+        processor, which other work beside this hardly adds to) and memory in MB; or the exit code of a training that
+        failed.
     """
     done = done_file(options)
     folder, found = done.parent, _finished_run(done)
@@ -88,6 +94,7 @@ def unlearn(option_file: str, options: dict) -> dict | int:
         cost = run_cost(folder / RUN_FILE)
         found = {'checkpoint': str(folder / 'models' / 'net_g_latest.pth'),
                  'steps': cost['steps'], 'batch': cost['batch'], 'passes': cost['passes'],
+                 'patch': options['datasets']['train'].get('gt_size') or DEFAULT_PATCH,
                  'seconds': round(time.process_time() - begin, 1), 'memory_mb': cost['memory_mb']}
         write_json(done, found)
     return found
@@ -102,29 +109,29 @@ def _finished_run(done: Path) -> dict | None:
     """What `unlearn` returned of a run that is complete; None if there is none, or its file is damaged."""
     try:
         found = json.loads(done.read_text(encoding='utf-8'))
-        numbers = [found[key] for key in ('steps', 'batch', 'seconds', 'memory_mb')]
-        return found if Path(found['checkpoint']).is_file() and all(
-            isinstance(number, (int, float)) for number in numbers) else None
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        numbers = [found[key] for key in COST] + list(found['passes'].values())
+        return found if Path(found['checkpoint']).is_file() and all(map(is_number, numbers)) else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 
-def measurements(net: torch.nn.Module, forget: str, test: Mapping[str, Mapping], metric: Mapping, images: int | None,
-                 relearning: Mapping) -> dict:
-    """Scores of every image, and how fast the forget set is learned again.
+def measurements(net: torch.nn.Module, job: Mapping, forget: str, test: Mapping[str, Mapping], metric: Mapping,
+                 images: int | None, attacks: Mapping) -> dict:
+    """Scores of every image, and what each attacker reached.
 
     Args:
         net: the network.
-        forget: name of the test set that was to be forgotten.
+        job: it is of, for what its attackers know and have (see `material_of`).
+        forget: name of the test set that was to be forgotten, which attackers are scored on.
         test: data set blocks by name.
         metric: options of the metric, which gives PSNR in dB.
         images: measure on so many of each set, evenly spread; None for all.
-        relearning: `blocks`, paired data sets; `seeds`, each of a curve, its `pairs` and their patches; `images` of the
-            forget test set to score, None for all; `steps`, `lr` and `patch` as in `attackers.relearning.relearn`.
+        attacks: `plan`, the fields of an AttackPlan; `forget` and `retain`, paired data sets; `images` of the forget
+            test set to score, None for all.
 
     Returns:
-        `scores` and `identity` (of the untouched input): test set -> image -> dB; `relearn`: seed -> step -> mean dB on
-        the forget test set.
+        `scores` and `identity` (of the untouched input): test set -> image -> dB; `trails` of the attackers, see
+        `core.leads.Trail`; `left_out`, a sentence for each that could not be tried.
     """
     sets = {name: chosen(DATASET_REGISTRY.get(block['type'])({**block, 'phase': 'val'}), images)
             for name, block in test.items()}
@@ -133,20 +140,15 @@ def measurements(net: torch.nn.Module, forget: str, test: Mapping[str, Mapping],
         found = evaluate({'net': net}, items, {'psnr': metric}).per_image
         scores[name] = {image: round(score['net']['psnr'], 4) for image, score in found.items()}
         identity[name] = {image: round(score['identity']['psnr'], 4) for image, score in found.items()}
+    scored, plan = chosen(sets[forget], attacks.get('images')), AttackPlan(**attacks['plan'])
 
-    scored = chosen(sets[forget], relearning.get('images'))
+    def mean_score(attacked: torch.nn.Module) -> float:
+        return evaluate({'net': attacked}, scored, {'psnr': metric}).mean['net']['psnr']
 
-    def forget_psnr(tuned: torch.nn.Module) -> float:
-        return evaluate({'net': tuned}, scored, {'psnr': metric}).mean['net']['psnr']
-
-    source = MixedDataset({'name': 'relearn', 'phase': 'val', 'sets': relearning['blocks']})
-    curves = {}
-    for seed in relearning['seeds']:
-        drawn = np.random.default_rng(seed).permutation(len(source))[:relearning['pairs']]
-        pairs = [(item['lq'], item['gt']) for item in (source[int(index)] for index in drawn)]
-        curve = relearn(net, pairs, relearning['steps'], relearning['lr'], relearning['patch'], forget_psnr, seed)
-        curves[str(seed)] = {str(step): round(psnr, 4) for step, psnr in curve.items()}
-    return {'scores': scores, 'identity': identity, 'relearn': curves}
+    found = sweep(net, material_of(job, plan.shortened()), plan, mean_score,
+                  lambda attacker: print(f'Attacked: {attacker}', flush=True))
+    return {'scores': scores, 'identity': identity, 'trails': [trail.record() for trail in found.trails],
+            'left_out': list(found.left_out)}
 
 
 def chosen(dataset: Sequence, count: int | None) -> list[dict]:

@@ -1,29 +1,40 @@
 """Records of a benchmark as they are read back: whole, of other options, or damaged."""
 import json
 from collections.abc import Mapping
-from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-from basicsr_unlearn.errors import DataError
+from basicsr_unlearn.core.leads import Trail
 from basicsr_unlearn.proof.cache import is_number
-from basicsr_unlearn.zoo.checkpoint import resolve_checkpoint
 
-COST = ('steps', 'batch', 'seconds', 'memory_mb')
+COST = ('steps', 'batch', 'patch', 'seconds', 'memory_mb')
 
 
 def is_record(record: Any, measure: Mapping) -> bool:
     """Whether what a JSON file held is a whole record of a network that was measured in this way."""
-    if not isinstance(record, dict) or not all(
-            isinstance(record.get(part), dict) for part in ('scores', 'identity', 'relearn')) or not _printable(
-            record.get('checkpoint', '')):
+    if not isinstance(record, dict) or not all(isinstance(record.get(part), dict) for part in ('scores', 'identity')):
         return False
-    seeds, steps = ([str(value) for value in measure['relearning'][key]] for key in ('seeds', 'steps'))
-    curves = [record['relearn'].get(seed) for seed in seeds]
-    parts = [record[kind].get(name) for kind in ('scores', 'identity') for name in measure['test']] + curves
+    if not _printable(record.get('checkpoint', '')) or not is_number(record.get('seconds')):
+        return False
+    parts = [record[kind].get(name) for kind in ('scores', 'identity') for name in measure['test']]
     if 'run' in record:
-        parts.append({key: record['run'].get(key) for key in COST} if isinstance(record['run'], dict) else None)
-    return all(_numbers(part) for part in parts) and all(set(curve) == set(steps) for curve in curves)
+        run = record['run'] if isinstance(record['run'], dict) else {}
+        parts += [{key: run.get(key) for key in COST}, run.get('passes')]
+    return all(map(_numbers, parts)) and _are_trails(record.get('trails')) and _are_sentences(record.get('left_out'))
+
+
+def _are_trails(found: Any) -> bool:
+    try:
+        trails = [Trail.from_record(trail) for trail in found]
+        return len(trails) > 0 and all(
+            _printable(trail.attacker) and _printable(trail.family) and is_number(trail.pairs) and trail.curve
+            and all(scores and all(map(is_number, scores)) for scores in trail.curve.values()) for trail in trails)
+    except (TypeError, ValueError, AttributeError, KeyError):
+        return False
+
+
+def _are_sentences(found: Any) -> bool:
+    return isinstance(found, list) and all(map(_printable, found))
 
 
 def _printable(text: Any) -> bool:
@@ -67,42 +78,3 @@ def _content(job: Mapping) -> Any:
         return json.loads(Path(job['out']).read_text(encoding='utf-8'))
     except (OSError, ValueError, RecursionError):
         return None
-
-
-def given_record(path: str, measure: Mapping) -> dict:
-    """The record of a retrained network that a benchmark file names, with the relearning curves that are asked for.
-
-    Args:
-        path: of a .json file, also one that is shipped.
-        measure: how networks are measured here, as `benchmark_cell.measurements` takes it.
-
-    Raises:
-        DataError: the file is no whole record, or was measured in another way.
-    """
-    found = resolve_checkpoint(path)
-    try:
-        record = json.loads(Path(found).read_text(encoding='utf-8'))
-        whole = is_record(record, record['measure'])
-        seeds, expected = record['measure']['relearning'].pop('seeds'), deepcopy(dict(measure))
-        asked = expected['relearning'].pop('seeds')
-        same = _without_roots(record['measure']) == _without_roots(expected)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        whole = False
-    if not whole:
-        raise DataError(f'{path} is no record of a retrained network, or a damaged one: name a file that this command '
-                        'has written to its references folder.')
-    if not same:
-        raise DataError(f'{path} was measured on other test sets, pairs or relearning steps than this benchmark has: '
-                        'name the checkpoint instead, or take the file out.')
-    missing = [seed for seed in asked if str(seed) not in record['relearn']]
-    if missing:
-        raise DataError(f'{path} has relearning curves of the seeds {seeds}, not of {missing}: name the checkpoint '
-                        'instead, or take these out of seeds.')
-    return {**record, 'relearn': {str(seed): record['relearn'][str(seed)] for seed in asked}}
-
-
-def _without_roots(measure: Any) -> Any:
-    """The same data may lie elsewhere."""
-    if isinstance(measure, Mapping):
-        return {key: _without_roots(value) for key, value in measure.items() if not key.startswith('dataroot')}
-    return [_without_roots(entry) for entry in measure] if isinstance(measure, list) else measure
