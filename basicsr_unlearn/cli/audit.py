@@ -8,11 +8,15 @@ from basicsr_unlearn.files import write_json, write_text
 from basicsr_unlearn.proof.audit.audit_plan import read_audit
 from basicsr_unlearn.proof.audit.auditing import audit_strips, make_audit
 from basicsr_unlearn.proof.audit.context import Context
+from basicsr_unlearn.proof.audit.level_checks import spent_words
+from basicsr_unlearn.proof.audit.self_check import self_check
+from basicsr_unlearn.proof.words import enumerated
 from basicsr_unlearn.report.audit_findings import audit_findings
 from basicsr_unlearn.report.audit_tensorboard import write_tensorboard
 from basicsr_unlearn.report.audit_text import audit_markdown, audit_summary
 from basicsr_unlearn.report.pages import write_findings
 from basicsr_unlearn.report.still import check_still, write_still
+from basicsr_unlearn.report.tables import number, plain_lines
 
 AUDIT_HELP = """\
 An audit measures what a network has forgotten, what it has kept and what its
@@ -26,9 +30,13 @@ and Rain100H laid out as docs/data.md shows:
 
   basicsr-unlearn train -opt options/unlearn_haze_calibrated.yml
   basicsr-unlearn audit -opt options/audit_haze.yml --quick
-      outputs and members alone, about 2 minutes on 2 cores
+      with the three strongest attackers: what they find is left, but what they
+      do not find may be; TIMEQUICK on 2 cores
   basicsr-unlearn audit -opt options/audit_haze.yml
-      attackers too, under 10 minutes
+      with all of them; TIMEFULL, of which the next audit with the same
+      retrained networks saves most
+  basicsr-unlearn audit -opt options/audit_haze.yml --self-check
+      do the attackers tell a retrained network from the original?
 
 Exit code 0 if the level that the file requires was passed, 1 if not, 2 where
 nothing was audited, as now."""
@@ -46,8 +54,11 @@ def _main(argv: list[str] | None) -> int:
                     'passed, 1 if not. What is measured is not measured again.')
     parser.add_argument('-opt', metavar='FILE.yml', help="the audit's option file, such as options/audit_haze.yml; "
                         'without it the command says what it needs, exit code 2')
-    parser.add_argument('--quick', action='store_true', help='scores alone, to a folder of its own: what they cannot '
-                        'tell is not measured')
+    parser.add_argument('--quick', action='store_true', help='scores and the three strongest attackers alone, to a '
+                        'folder of its own: what they cannot tell is not shown')
+    parser.add_argument('--self-check', action='store_true', help='attack the retrained networks and the original '
+                        'instead, as if each were the unlearned one, and say whether the attackers tell them apart; '
+                        'exit code 0 if they do, 1 if not')
     parser.add_argument('--force_yml', nargs='+', default=[], metavar='KEY=VALUE',
                         help='override options of the file, such as name=mine networks:unlearned=FILE.pth')
     parser.add_argument('--picture', metavar='FILE.png', help='write the verdict, the charts that decide and a strip '
@@ -60,9 +71,11 @@ def _main(argv: list[str] | None) -> int:
         return BAD_INPUT
     plan = read_audit(args.opt, args.force_yml, args.quick)
     context = Context(plan)
-    for column in context.columns:
+    for column in ('original', *plan.retrained) if args.self_check else context.columns:
         context.net(column)  # what cannot be loaded is said before anything is measured
     try:
+        if args.self_check:
+            return _self_check(context)
         audit = make_audit(context)
     except KeyboardInterrupt:
         print('Interrupted: the same command goes on with what is missing.', file=sys.stderr, flush=True)
@@ -71,6 +84,24 @@ def _main(argv: list[str] | None) -> int:
     print(f'\n{audit_summary(audit)}\n')
     print('\n'.join(map(str, paths)), flush=True)
     return 0 if audit['verdict']['passed'] else NOT_PASSED
+
+
+def _self_check(context: Context) -> int:
+    """Print what the attackers make of known networks; 0 if each is called what it is, else 1."""
+    print(f'Self-check {context.audit.name}: {", ".join(context.audit.retrained)} and original, each attacked as if it '
+          'were the unlearned network.', flush=True)
+    rows, unit = self_check(context), context.audit.yardstick.unit
+    shown = [[row.network, row.family, number(row.lead.beyond, sign=True), row.wanted,
+              'passed' if row.passed else 'failed', f'{row.lead.attacker}, {spent_words(vars(row.lead))}']
+             for row in rows]
+    head = ['network', 'attackers', f'lead{f" in {unit}" if unit else ""}', 'has to be', 'state', 'by']
+    print('\n' + '\n'.join(plain_lines([head, *shown], 6)) + '\n')
+    wrong = [row for row in rows if not row.passed]
+    print('Passed: the attackers tell the original from retrained networks, and those from nothing.' if not wrong else
+          f'Failed: {enumerated([f"{row.network} ({row.family})" for row in wrong])} '
+          f'{"is" if len(wrong) == 1 else "are"} not called what {"it is" if len(wrong) == 1 else "they are"}.',
+          flush=True)
+    return NOT_PASSED if wrong else 0
 
 
 def write(context: Context, audit: dict, picture: str | None = None) -> list[Path]:

@@ -16,7 +16,7 @@ PARAMETERS = {
     'gaussian_noise': {'sigma': [0, 55]},
     'rain_streaks': {'density': [0.002, 0.012], 'length': [8, 30], 'angle': [-25, 25], 'width': [0.4, 0.9],
                      'opacity': [0.35, 0.8]},
-    'haze': {'beta': [0.6, 2.4], 'airlight': [0.7, 1.0]},
+    'haze': {'beta': [0.6, 2.4], 'airlight': [0.7, 1.0], 'tint': 0},
     'blur': {},
     'gaussian_blur': {'sigma': [0.5, 3.0]},
     'low_light': {'exposure': [0.1, 0.5], 'gamma': [1.0, 2.0], 'read_noise': [0, 6]},
@@ -26,7 +26,7 @@ PARAMETERS = {
 LIMITS = {
     'gaussian_noise': {'sigma': (0, 1000)},
     'rain_streaks': {'density': (0, 1), 'length': (1, 500), 'angle': (-360, 360), 'width': (0, 100), 'opacity': (0, 1)},
-    'haze': {'beta': (0, 100), 'airlight': (0, 1)},
+    'haze': {'beta': (0, 100), 'airlight': (0, 1), 'tint': (-1, 1)},
     'blur': {},
     'gaussian_blur': {'sigma': (0, 100)},
     'low_light': {'exposure': (0, 100), 'gamma': (0, 100), 'read_noise': (0, 1000)},

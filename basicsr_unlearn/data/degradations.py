@@ -61,16 +61,18 @@ def line_kernel(length: float, angle: float) -> np.ndarray:
     return kernel / max(kernel.max(), 1e-6)
 
 
-def haze(image: Image, depth: np.ndarray, beta: float, airlight: float) -> Image:
+def haze(image: Image, depth: np.ndarray, beta: float, airlight: float, tint: float = 0) -> Image:
     """Atmospheric scattering model: `I = J t + A (1 - t)` with `t = exp(-beta d)` (Koschmieder; RESIDE, section 3).
 
     Args:
         depth: (h, w), 0 near to 1 far.
         beta: scattering coefficient times the depth range: transmission at the farthest point is exp(-beta).
-        airlight: brightness A of the haze, 0 to 1, the same in all channels as in RESIDE's indoor set.
+        airlight: brightness A of the haze, 0 to 1.
+        tint: by what share its red is brighter and its blue darker, -1 to 1; 0 as in RESIDE's indoor set.
     """
     transmission = np.exp(-np.float32(beta) * depth.astype(np.float32))[..., None]
-    return np.clip(image * transmission + np.float32(airlight) * (1 - transmission), 0, 1)
+    colour = np.float32(airlight) * np.array([1 + tint, 1, 1 - tint], np.float32)
+    return np.clip(image * transmission + colour * (1 - transmission), 0, 1)
 
 
 def synthetic_depth(height: int, width: int, rng: Generator) -> np.ndarray:

@@ -5,6 +5,7 @@ from annotated_types import MinLen
 
 from basicsr_unlearn.core.attacks import AttackOptions
 from basicsr_unlearn.core.hints import Count, NotNegative, Positive
+from basicsr_unlearn.options.attack_sections import Attackers
 from basicsr_unlearn.options.components import OfMetric, one
 from basicsr_unlearn.options.signatures import plain
 from basicsr_unlearn.options.values import FromZero, Plugin, Section, Text, needed, option
@@ -33,25 +34,15 @@ class Membership(Section):
     shadow: list[Shadow] | None = option('networks of known training data, for the likelihood-ratio attack')
 
 
-class Learning(Section):
-    """Learning the skill again."""
-    train: Text = needed('data set that is learned from')
-    test: Text = needed('data set that is scored')
-    images: Few = option('of the test set; ~: all')
-    pairs: Count = option('that are learned from')
-    steps: Steps = needed('at which is scored, each larger than the one before')
-    lr: Positive = needed('of the attacker')
-    patch: Count = needed('in pixels')
-
-
-class Relearning(Learning):
-    """Learning the skill again, by plain training."""
-    seeds: Annotated[list[FromZero], MinLen(1)] = needed('of the draws, each larger than the one before')
-
-
-class Recovery(Learning):
-    """Learning the skill again by a small part alone: a prompt on the input, the prompts, the last layer."""
-    ways: list[Literal['input', 'prompts', 'last_layer']] = needed('the only part that the attackers train')
+class Attacks(Attackers):
+    """Every attacker, also those that know the method, against every network."""
+    train: Text = needed('data set of forget pairs that they learn from: role forget, unseen or attacker')
+    retain: Text | list[Text] | None = option('data sets with role attacker of what the network still does; ~: nobody '
+                                              'learns from such')
+    test: Text = needed('data set that is scored: role forget or unseen')
+    images: Few = option('of it; ~: all')
+    record: Text | None = option('run.json of the run, whose edits, masks and anchors they undo; ~: the one beside the '
+                                 'folder of the checkpoint')
 
 
 class Representation(Section):
@@ -83,8 +74,7 @@ class Cost(Section):
 class Measure(Section):
     """What is measured, beside the scores."""
     membership: Membership | None = option('whether training images can be told')
-    relearning: Relearning | None = option('how soon the skill is learned again')
-    recovery: Recovery | None = option('the same, where only a small part is trained')
+    attacks: Attacks | None = option('how soon the strongest attacker has the skill again')
     representation: Representation | None = option('what is left inside')
     robustness: Robustness | None = option('what small changes of the input do')
     cost: Cost | None = option('what it cost')
@@ -101,15 +91,14 @@ class Limits(Section):
     forget_gap: NotNegative = option('distance from the retrained networks on the forget sets')
     retain_loss: NotNegative = option("of the original's score elsewhere")
     membership: NotNegative = option('distance of the AUC from theirs')
-    relearn_gap: NotNegative = option('lead when the skill is learned again')
-    recovery_gap: NotNegative = option('the same, where only a small part is trained')
+    lead: NotNegative = option('of the strongest attacker over the strongest retrained network')
 
 
 class Levels(Section):
     """The limits of each level, by what they assure."""
     outputs: Limits = needed("the outputs are a retrained network's")
     members: Limits = needed('training images cannot be told')
-    weights: Limits = needed('nobody gets the skill back sooner')
+    weights: Limits = needed('no attacker gets the skill back sooner')
 
 
 class Verdict(Section):
@@ -122,7 +111,8 @@ class Verdict(Section):
 
 
 class OfAudit(Section):
-    role: Literal['forget', 'unseen', 'retain'] = option('of training images; of others; or of another degradation')
+    role: Literal['forget', 'unseen', 'retain', 'attacker'] = option(
+        'of training images; of others; of another degradation; or what attackers alone learn from')
 
 
 class AuditFile(Section):
@@ -140,4 +130,3 @@ class AuditFile(Section):
     metrics: dict[str, one('metric', OfMetric)] = needed('by name; psnr must be there')
     measure: Measure | None = option('what is measured, beside the scores')
     verdict: Verdict = needed('when it counts as forgotten')
-    quick: bool = option('leave out what takes long', False)

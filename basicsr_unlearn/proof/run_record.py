@@ -21,6 +21,7 @@ from basicsr_unlearn.version import __version__
 
 RUN_SCHEMA = 1
 PACKAGES = ('basicsr', 'torch', 'numpy')
+INVERTIBLE = ('edit_opt', 'mask_opt', 'anchor_opt')  # what an attacker who knows the run undoes
 PARTS_OF_METHOD = ('edit_opt', 'forget_opt', 'retain_opt', 'adversarial_opt', 'anchor_opt')
 
 
@@ -63,7 +64,8 @@ def run_record(model: UnlearnModel, method: str | None, seconds: float) -> dict[
         'judged_by': {'metric': metric, **vars(yardstick)}, 'datasets': datasets,
         'curves': {name: [[step, dict(values)] for step, values in points]
                    for name, points in model.tracking.history.items()},
-        'settings': _settings(opt),
+        'settings': _settings(opt), 'seed': opt['manual_seed'],
+        'parts': {key: train[key] for key in INVERTIBLE if train.get(key)},
         'versions': {'basicsr_unlearn': __version__, **{package: version(package) for package in PACKAGES},
                      'python': platform.python_version()},
         'data': {key: data_digest(DATASET_REGISTRY.get(block['type'])(deepcopy(dict(block))))

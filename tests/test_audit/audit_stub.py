@@ -68,6 +68,10 @@ def write_images(folder: Path, count: int, seed: int) -> None:
             cv2.imwrite(str(path), image.astype(np.uint8))
 
 
+ATTACKS = {'train': 'dark_seen', 'test': 'dark', 'images': 3, 'rates': [0.01], 'pairs': [2], 'steps': [2, 5],
+           'draws': 2, 'patch': 16}
+
+
 def option_file(folder: Path, **changes) -> Path:
     """Write images, checkpoints and an option file with all measurements that the stub allows, `changes` at its top."""
     write_checkpoints(folder / 'nets')
@@ -88,16 +92,15 @@ def option_file(folder: Path, **changes) -> Path:
                     'ssim': {'type': 'calculate_ssim', 'crop_border': 0}},
         'measure': {
             'membership': {'members': 'dark_seen', 'unseen': 'dark'},
-            'relearning': {'train': 'dark_seen', 'test': 'dark', 'pairs': 2, 'images': 3, 'steps': [2, 5],
-                           'seeds': [0, 1], 'lr': 0.01, 'patch': 16},
+            'attacks': None,
             'representation': {'dataset': 'dark', 'images': 3, 'layers': ['dark', 'tint']},
-            'recovery': None, 'robustness': {'images': 2, 'attack': {'type': 'one_step', 'eps': 0.01}}},
+            'robustness': {'images': 2, 'attack': {'type': 'one_step', 'eps': 0.01}}},
         'verdict': {
             'require': 'members', 'metric': 'psnr', 'skill_margin': None,
             'over_forgotten': {'below': 0.5, 'collapsed': 0.5},
             'levels': {'outputs': {'forget_gap': 0.5, 'retain_loss': 0.3},
                        'members': {'forget_gap': 0.2, 'retain_loss': 0.1, 'membership': 0.02},
-                       'weights': {'forget_gap': 0.2, 'retain_loss': 0.2, 'relearn_gap': 0.5}}},
+                       'weights': {'forget_gap': 0.2, 'retain_loss': 0.2, 'lead': 0.5}}},
         **changes}
     path = folder / 'audit.yml'
     path.write_text(yaml.safe_dump(options, sort_keys=False), encoding='utf-8')

@@ -1,9 +1,11 @@
 import json
 
 import pytest
-from audit_stub import option_file, psnr
+from audit_stub import ATTACKS, option_file, psnr
 
 from basicsr_unlearn.cli.audit import main
+
+ATTACKED = f'measure:attacks={ATTACKS}'
 
 
 @pytest.fixture
@@ -26,7 +28,7 @@ def unlearned(audit, name: str):
 
 
 def test_an_audit_has_the_numbers_that_can_be_worked_out(audit):
-    code, found = audit()
+    code, found = audit(ATTACKED)
     assert code == 0
     result = {name: entry['result'] for name, entry in found['measurements'].items()}
     mean = result['scores']['mean']['dark']
@@ -40,30 +42,30 @@ def test_an_audit_has_the_numbers_that_can_be_worked_out(audit):
     assert result['forgetting']['dark']['distance']['original']['retrained'] == pytest.approx(74, abs=0.5)
     assert result['keeping']['tinted']['loss']['value'] == 0 and result['keeping']['tinted']['kept'] == 1
     assert result['membership']['attacks']['threshold']['difference']['retrained']['value'] == 0
-    assert result['relearning']['largest_gap'] == 0  # the same weights as the retrained network
-    assert result['relearning']['curves']['original']['0']['value'] > 30
+    assert result['attacks']['worst']['beyond'] == 0  # the same weights as the retrained network
+    strength = result['attacks']['strength']['original']['0']['0']['value']
+    assert strength > 30
     # the dark layer alone was switched off: adding its mean back restores all
-    assert result['representation']['gain']['unlearned']['dark'] == pytest.approx(
-        result['relearning']['curves']['original']['0']['value'] - psnr(76 / 255), abs=1)
+    assert result['representation']['gain']['unlearned']['dark'] == pytest.approx(strength - psnr(76 / 255), abs=1)
     assert result['representation']['gain']['unlearned']['tint'] == 0
     assert result['weights']['unlearned']['changed'] == 0.5
     assert result['weights']['unlearned']['layers']['dark']['distance'] == pytest.approx(0.29 * 3**0.5, abs=1e-5)
-    assert found['measurements']['recovery']['reason'] == 'not asked for: add measure.recovery to the option file'
+    assert found['measurements']['cost']['reason'] == 'not asked for: add measure.cost to the option file'
     assert found['verdict']['outcome'] == 'weights' and found['verdict']['passed']
 
 
 def test_step_zero_of_learning_again_scores_as_everywhere(audit):
     """One PSNR: of 8-bit images, whether as a score or on a curve."""
-    _, found = audit(unlearned(audit, 'half'), 'measure:relearning:images=6')
+    _, found = audit(unlearned(audit, 'half'), f'measure:attacks={ATTACKS | {"images": 6}}')
     result = {name: entry['result'] for name, entry in found['measurements'].items()}
-    for column, curve in result['relearning']['curves'].items():
+    for column, (untouched, *_) in result['attacks']['trails'].items():
         scores = result['scores']['per_image']['dark'][column]['psnr']
-        assert curve['0']['value'] == pytest.approx(sum(scores) / len(scores), abs=1e-4)
+        assert untouched['curve']['0'][0] == pytest.approx(sum(scores) / len(scores), abs=1e-4)
 
 
 @pytest.mark.parametrize('name, outcome, code', [
     ('original', 'not forgotten', 1), ('half', 'partly forgotten', 1), ('ascended', 'over-forgotten', 1),
-    ('zeroed', 'over-forgotten', 1), ('damaged', 'damaged', 1), ('retrained', 'weights', 0)])
+    ('zeroed', 'over-forgotten', 1), ('damaged', 'damaged', 1), ('retrained', 'members', 0)])
 def test_networks_are_told_apart(audit, name, outcome, code):
     found = audit(unlearned(audit, name))
     assert found[0] == code and found[1]['verdict']['outcome'] == outcome
@@ -85,13 +87,13 @@ def test_a_network_that_lost_the_rest_is_over_forgotten_though_its_forget_gap_is
 
 
 def test_what_was_measured_is_not_measured_again(audit, monkeypatch):
-    _, first = audit()
-    monkeypatch.setattr('basicsr_unlearn.proof.audit.learning_measurement.relearning_curve', None)
+    _, first = audit(ATTACKED)
+    monkeypatch.setattr('basicsr_unlearn.proof.audit.attacking.sweep', None)
     monkeypatch.setattr('basicsr_unlearn.proof.audit.context.Context._infer', None)
-    code, second = audit()
+    code, second = audit(ATTACKED)
     assert code == 0 and second['measurements'] == first['measurements'] and second['verdict'] == first['verdict']
-    (audit.folder / 'results/audit/stub/measurements/relearning.json').unlink()
-    assert audit()[1]['measurements']['relearning']['result'] == first['measurements']['relearning']['result']
+    (audit.folder / 'results/audit/stub/measurements/attacks.json').unlink()
+    assert audit(ATTACKED)[1]['measurements']['attacks']['result'] == first['measurements']['attacks']['result']
 
 
 def test_the_same_weights_in_a_network_of_other_options_are_measured_anew(audit):
@@ -178,16 +180,11 @@ def test_one_photograph_has_no_interval(audit):
     assert 'at least 2' in found['measurements']['membership']['result']['attacks']['logistic']['reason']
 
 
-RECOVERY = {'train': 'dark_seen', 'test': 'dark', 'pairs': 2, 'images': 3, 'ways': ['input'], 'steps': [2], 'lr': 0.01,
-            'patch': 16}
-
-
 @pytest.mark.parametrize('name', ['unlearned', 'half', 'zeroed', 'damaged'])
 def test_quick_passes_no_check_that_the_full_audit_fails(audit, name):
     """What it measures has the very values; what needs steps or seeds is not measured."""
-    flags = (unlearned(audit, name), f'measure:recovery={RECOVERY}')
-    quick_code, quick = audit(*flags, flags=('--quick',), name='stub_quick')
-    code, full = audit(*flags)
+    quick_code, quick = audit(unlearned(audit, name), ATTACKED, flags=('--quick',), name='stub_quick')
+    code, full = audit(unlearned(audit, name), ATTACKED)
     assert quick['quick'] and list(quick['measurements']['scores']['result']['metrics']) == ['psnr']
     assert code <= quick_code  # 0 is passed
     mean = {name: list(found) for name, found in quick['measurements']['scores']['result']['mean'].items()}
@@ -198,21 +195,21 @@ def test_quick_passes_no_check_that_the_full_audit_fails(audit, name):
             same = [other for other in full['verdict']['levels'][level]['checks']
                     if (other['name'], other['subject']) == (check['name'], check['subject'])]
             if check['state'] == 'not measured':
-                assert check['name'] in ('relearn gap', 'recovery gap') and check['words'] == 'left out by --quick'
-            else:
+                assert check['name'] == 'lead' and 'quick audit' in check['words']
+            elif check['name'] != 'lead':
                 assert same == [check]
                 compared += 1
         assert judged['state'] != 'passed' or full['verdict']['levels'][level]['state'] == 'passed'
     assert compared == 3 + 5 + 3
-    for measurement in ('relearning', 'recovery', 'representation', 'robustness'):
+    assert quick['measurements']['attacks']['result']['quick'] and quick['verdict']['levels']['weights'] != 'passed'
+    for measurement in ('representation', 'robustness'):
         assert quick['measurements'][measurement]['reason'] == 'left out by --quick'
         assert full['measurements'][measurement]['state'] == 'measured'
 
 
 def test_a_set_that_the_original_cannot_restore_is_not_judged(audit):
     """On tinted images as a forget set a network that is worse than its input 'forgets' by becoming better."""
-    code, found = audit(f'networks:original={audit.folder}/nets/zeroed.pth', unlearned(audit, 'original'),
-                        'measure:relearning:lr=0.001')
+    code, found = audit(f'networks:original={audit.folder}/nets/zeroed.pth', unlearned(audit, 'original'), ATTACKED)
     scores = {column: metrics['psnr']['value']
               for column, metrics in found['measurements']['scores']['result']['mean']['dark'].items()}
     assert scores['unlearned'] > scores['original'] == scores['identity']
@@ -222,7 +219,7 @@ def test_a_set_that_the_original_cannot_restore_is_not_judged(audit):
         gaps = [check for check in level['checks'] if check['name'] == 'forget gap']
         assert [check['state'] for check in gaps] == ['not measured'] * 2
         assert all('the original has 10.51 dB' in check['words'] and '1.00 dB' in check['words'] for check in gaps)
-    assert found['measurements']['relearning']['state'] == 'skipped'
+    assert found['measurements']['attacks']['state'] == 'skipped'
     forgetting = found['measurements']['forgetting']['result']['dark']
     assert not forgetting['judged'] and forgetting['gap'] is None and forgetting['skill'] == 0
 
@@ -277,18 +274,18 @@ def test_the_margin_of_a_skill_is_an_option(audit):
 def test_a_network_that_restores_the_forget_set_is_no_reference(audit):
     """It is named once, left out of gap and lead, and the others or the untouched input take its place."""
     nets = audit.folder / 'nets'
-    code, found = audit(f'networks:retrained=[{nets}/untouched.pth, {nets}/retrained.pth]')
-    forgetting, relearning = (found['measurements'][name]['result'] for name in ('forgetting', 'relearning'))
+    code, found = audit(f'networks:retrained=[{nets}/untouched.pth, {nets}/retrained.pth]', ATTACKED)
+    forgetting, attacks = (found['measurements'][name]['result'] for name in ('forgetting', 'attacks'))
     assert code == 0 and forgetting['dark']['no_reference'] == ['retrained 1']
-    assert forgetting['dark']['against'] == relearning['against'] == ['retrained 2']
+    assert forgetting['dark']['against'] == attacks['against'] == ['retrained 2']
     assert [warning for warning in found['verdict']['warnings'] if 'retrained' in warning and 'same file' not in warning
             ] == [found['verdict']['warnings'][0]]
     assert all(word in found['verdict']['warnings'][0] for word in ('retrained 1', 'dark_seen', 'dark', 'No reference'))
 
-    code, found = audit(f'networks:retrained={nets}/untouched.pth')
-    forgetting, relearning = (found['measurements'][name]['result'] for name in ('forgetting', 'relearning'))
+    code, found = audit(f'networks:retrained={nets}/untouched.pth', ATTACKED)
+    forgetting, attacks = (found['measurements'][name]['result'] for name in ('forgetting', 'attacks'))
     assert forgetting['dark']['against'] == ['identity'] and not forgetting['dark']['over_forgotten']
-    assert relearning['area'] is None and relearning['against'] == []
+    assert attacks['against'] == ['identity'] and attacks['zero'] == {}
     levels = found['verdict']['levels']
     assert levels['outputs']['state'] == 'passed' and levels['weights']['state'] == 'not shown'
     membership = found['measurements']['membership']['result']
@@ -318,7 +315,7 @@ METRICS = {'psnr': {'type': 'calculate_psnr', 'crop_border': 0}, 'away': {'type'
 
 def test_another_metric_can_judge_and_lower_can_be_better(audit):
     """The distance to the input: the nearer to it, the less is restored."""
-    code, found = audit(f'metrics={METRICS}', 'verdict:metric=away')
+    code, found = audit(f'metrics={METRICS}', 'verdict:metric=away', ATTACKED)
     result = {name: entry['result'] for name, entry in found['measurements'].items()}
     mean = {column: value['away']['value'] for column, value in result['scores']['mean']['dark'].items()}
     assert mean['identity'] == mean['unlearned'] == mean['retrained'] == 100
@@ -326,8 +323,8 @@ def test_another_metric_can_judge_and_lower_can_be_better(audit):
     assert result['scores']['metrics']['away'] == {'unit': 'dB', 'better': 'lower'}
     assert result['forgetting']['dark']['skill'] == pytest.approx(100 - mean['original'], abs=1e-4)
     assert result['forgetting']['dark']['gap']['value'] == 0 and result['keeping']['tinted']['loss']['value'] == 0
-    curves = result['relearning']['curves']
-    assert curves['unlearned']['0']['value'] == 100 > curves['unlearned']['5']['value']
+    strength = result['attacks']['strength']['unlearned']['2']
+    assert strength['0']['value'] == 100 > strength['5']['value']
     assert code == 0 and found['verdict']['metric']['better'] == 'lower'
     assert any('PSNR was not used' in warning for warning in found['verdict']['warnings'])
 
@@ -383,7 +380,13 @@ def test_everything_is_written(audit):
     ('datasets:dark:role=test', "datasets.dark.role is 'test'"),
     ('measure:membership:members=tinted', "measure.membership.members is 'tinted', but it must be a data set with role "
      'forget: use dark_seen'),
-    ('measure:relearning:steps=[5, 2]', 'measure.relearning.steps is [5, 2]'),
+    (f'measure:attacks={ATTACKS | {"steps": [5, 2]}}', 'measure.attacks steps: expected rising numbers but got [5, 2]'),
+    (f'measure:attacks={ATTACKS | {"train": "tinted"}}', "measure.attacks.train is 'tinted', but it must be a data set "
+     'of forget pairs with role forget or unseen or attacker: use dark_seen or dark'),
+    (f'measure:attacks={ATTACKS | {"retain": "tinted"}}', "measure.attacks.retain is 'tinted', but it must be a data "
+     'set with role attacker'),
+    ('measure={relearning: {train: dark, test: dark}}', 'measure.attacks runs all of them now'),
+    ('verdict:levels:weights={recovery_gap: 0.5}', 'verdict.levels.weights.recovery_gap is lead now'),
     ('verdict:require=good', "verdict.require is 'good'"),
     ('verdict:require=calibrated', "verdict.require is 'calibrated', a level that is called members now"),
     ('verdict:levels={published: {forget_gap: 1}}', 'verdict.levels.published is called outputs now'),

@@ -5,8 +5,9 @@ import pytest
 from audit_stub import option_file
 
 from basicsr_unlearn.cli.audit import main
+from basicsr_unlearn.core.leads import Trail
 from basicsr_unlearn.core.yardstick import Yardstick
-from basicsr_unlearn.proof.audit.learning_measurement import compared
+from basicsr_unlearn.proof.audit.attack_measurement import compared
 from basicsr_unlearn.proof.audit.measuring import by_photograph
 from basicsr_unlearn.proof.cache import file_digest
 from basicsr_unlearn.proof.run_cost import RUN_FILE, run_cost
@@ -56,17 +57,18 @@ def test_versions_of_one_photograph_count_once():
     assert by_photograph([1, 3, 10, 2], ['a', 'a', 'b', 'a']).tolist() == [2, 10]
 
 
-def test_the_lead_is_over_the_best_retrained_network():
-    curves = {'original': {0: [[9.0]], 10: [[9.0]]}, 'unlearned': {0: [[1.0, 3.0], [1.0, 3.0]], 10: [[4.0, 6.0], [5.0,
-              7.0]]}, 'retrained 1': {0: [[2.0]], 10: [[3.0]]}, 'retrained 2': {0: [[1.0]], 10: [[5.0]]}}
-    found = compared(curves, ['retrained 1', 'retrained 2'], Yardstick())
-    assert found['gap'] == {'0': 0, '10': 0.5} and found['largest_gap'] == 0.5
-    assert found['curves']['unlearned']['10'] == {'value': 5.5, 'low': 5, 'high': 6}
-    found = compared({key: curves[key] for key in ('original', 'unlearned')}, [], Yardstick())
-    assert found['gap']['10'] == 3.5 and found['area'] is None
-    # where lower is better, the best retrained network is the lowest and to be below it is a lead
-    found = compared(curves, ['retrained 1', 'retrained 2'], Yardstick('lpips', '', higher=False))
-    assert found['gap'] == {'0': -1, '10': -2.5}
+def test_the_lead_is_over_retrained_networks_and_beyond_the_best_of_them():
+    def one(*scores: float, step: int = 10) -> list[Trail]:
+        return [Trail('untouched', 'plain', 0, {0: [2.0]}), Trail('plain', 'plain', 8, {step: scores})]
+
+    trails = {'original': one(9.0), 'unlearned': one(5.0, 6.0), 'retrained 1': one(3.0), 'retrained 2': one(5.0)}
+    found = compared(trails, ['retrained 1', 'retrained 2'], 1.0, Yardstick())
+    assert found['worst'] == {'pairs': 8, 'step': 10, 'attacker': 'plain', 'family': 'plain', 'value': 1.5, 'low': 1,
+                              'high': 2, 'beyond': 0.5}
+    assert {column: lead['value'] for column, lead in found['zero'].items()} == {'retrained 1': 0, 'retrained 2': 2}
+    assert found['strength']['unlearned']['8']['10'] == {'value': 5.5, 'attacker': 'plain'}
+    found = compared({key: trails[key] for key in ('original', 'unlearned')}, [], 1.0, Yardstick())
+    assert found['against'] == ['identity'] and found['worst']['value'] == 4.5 and found['zero'] == {}
 
 
 def test_lira_with_shadow_networks(tmp_path, monkeypatch):

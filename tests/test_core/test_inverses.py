@@ -13,6 +13,8 @@ from basicsr_unlearn.core import ANCHORS, EDITS, MASKS
 from basicsr_unlearn.core.edits.dampening_edit import SynapticDampening
 from basicsr_unlearn.core.edits.noise_edit import WeightNoise, spread_before
 from basicsr_unlearn.core.edits.reset_edit import ResetAll, ResetByFisher, ResetLastLayers, ResetSmallestGradient
+from basicsr_unlearn.core.edits.shrink_edit import ShrinkAndPerturb
+from basicsr_unlearn.core.edits.shuffle_edit import ShuffleTaps
 from basicsr_unlearn.core.edits.task_negation_edit import TaskNegation
 from basicsr_unlearn.core.edits.transposition_edit import KernelChoice, TransposeKernels
 from basicsr_unlearn.core.inverses import each_alone, of_lowest_error
@@ -182,6 +184,10 @@ HIDDEN = [  # an edit, and how many steps whoever undoes it has to learn: what w
     (ResetByFisher(0.05), 6),
     (ResetSmallestGradient(0.25), 6),
     (ResetLastLayers(), 6),
+    (ShuffleTaps(), 0),
+    (ShuffleTaps(channels=True), 0),
+    (ShrinkAndPerturb(), 0),
+    (ShrinkAndPerturb(0.5, 1.0), 0),
 ]
 
 

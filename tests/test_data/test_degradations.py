@@ -25,6 +25,12 @@ def test_haze_by_hand():
         np.testing.assert_allclose(hazy[0, column], 0.2 * t + 0.9 * (1 - t), atol=1e-6)
 
 
+def test_tinted_haze_is_red_where_the_photograph_is_far():
+    image = np.full((1, 1, 3), 0.2, np.float32)
+    hazy = D.haze(image, np.full((1, 1), 50, np.float32), beta=2.0, airlight=0.8, tint=0.2)
+    np.testing.assert_allclose(hazy[0, 0], [0.96, 0.8, 0.64], atol=1e-6)
+
+
 def test_haze_ends(image):
     depth = np.ones(image.shape[:2], np.float32)
     np.testing.assert_array_equal(D.haze(image, depth, 0.0, 0.8), image)

@@ -1,15 +1,15 @@
 """Shrink all weights and add noise, so that a network has to learn again what it is then taught."""
-from copy import deepcopy
-
 import torch
 from torch import Tensor, nn
 
 from basicsr_unlearn.core.checks import check_number
 from basicsr_unlearn.core.granularity import is_vector
 from basicsr_unlearn.core.hints import Fraction, NotNegative
-from basicsr_unlearn.core.inverses import drawn_again
+from basicsr_unlearn.core.inverses import check_attack, drawn_again, of_lowest_error
 from basicsr_unlearn.core.parts import EDITS, Edit, Evidence, Start, live_parameters, registered_in
 from basicsr_unlearn.core.seeds import evenly_drawn
+
+SHRINKING_LEFT = (0.25, 0.5, 0.75, 1.0)  # of the shrinking and the noise, after the training that followed; our choice
 
 
 @registered_in(EDITS)
@@ -51,18 +51,16 @@ class ShrinkAndPerturb(Edit):
 
     @torch.no_grad()
     def attack(self, evidence: Evidence) -> list[Start]:
-        """Scaled up again, and unless it was secret, with the noise taken away before."""
-        noise = {} if self.secret else self._noise(evidence.teacher, drawn_again(evidence))
-        starts = [Start('scaled up again', self._scaled_up(evidence.teacher, {}))]
-        if noise:
-            starts.append(Start('noise taken away', self._scaled_up(evidence.teacher, noise)))
-        return starts
-
-    def _scaled_up(self, net: nn.Module, noise: dict[str, Tensor]) -> nn.Module:
-        net = deepcopy(net)
-        for name, p in live_parameters(net):
-            p.sub_(noise.get(name, 0)).div_(1 - self.alpha)
-        return net
+        """Scaled up again, and unless it was secret, with the noise taken away before: as far as that is best on the
+        forget batches, since training has moved the weights in between.
+        """
+        check_attack(self, evidence, 'forget')
+        own, added = dict(live_parameters(evidence.teacher)), {'scaled up again': {}}
+        if not self.secret:
+            added['noise taken away, scaled up again'] = self._noise(evidence.teacher, drawn_again(evidence))
+        return [Start(name, of_lowest_error(
+            ({key: (p - share * noise.get(key, 0)) / (1 - share * self.alpha) for key, p in own.items()}
+             for share in SHRINKING_LEFT), evidence)) for name, noise in added.items()]
 
     def _noise(self, net: nn.Module, generator: torch.Generator | None) -> dict[str, Tensor]:
         """alpha beta n for each live parameter."""

@@ -9,7 +9,7 @@ from basicsr_unlearn.core.checks import check_share
 from basicsr_unlearn.core.granularity import highest_ratio
 from basicsr_unlearn.core.hints import Share
 from basicsr_unlearn.core.importance import fisher, highest_share
-from basicsr_unlearn.core.inverses import drawn_again, half_way
+from basicsr_unlearn.core.inverses import check_attack, drawn_again, each_alone, half_way
 from basicsr_unlearn.core.layers import convolution_weights
 from basicsr_unlearn.core.parts import EDITS, Edit, Evidence, Start, live_parameters, registered_in
 from basicsr_unlearn.core.seeds import evenly_drawn
@@ -65,6 +65,7 @@ class ShuffleTaps(Edit):
         """Every order turned back as the run's seed has it, whole and half way, unless it was secret; the largest tap
         of each kernel in its middle; the shuffled weights trained alone, and all others alone.
         """
+        check_attack(self, evidence, 'forget', *self.needs)
         starts = [Start('largest tap in the middle', _centred(evidence.teacher))]
         if not self.secret:
             back = self._turned_back(evidence.teacher, self._orders(evidence, drawn_again(evidence)))
@@ -75,16 +76,12 @@ class ShuffleTaps(Edit):
             kernels, rows = ({name: chance >= 0 for name, chance in part.items()} for part in (kernels, rows))
         else:
             kernels, rows = self._chosen(evidence, (kernels, rows))
-        shuffled = {name: torch.zeros_like(p, dtype=torch.bool) for name, p in live_parameters(evidence.teacher)}
-        for name in kernels:
-            shuffled[name] |= kernels[name][..., None, None]
-        for name in rows if self.channels else ():
-            shuffled[name] |= rows[name].view(-1, 1, 1, 1)
-        for name, mask in {'shuffled weights alone': shuffled,
-                           'all but shuffled weights': {name: ~mask for name, mask in shuffled.items()}}.items():
-            if any(part.any() for part in mask.values()):
-                starts.append(Start(name, deepcopy(evidence.teacher), mask))
-        return starts
+        shuffled = {name: mask[..., None, None] for name, mask in kernels.items()}
+        if self.channels:
+            shuffled = {name: shuffled.get(name, False) | mask.view(-1, 1, 1, 1) for name, mask in rows.items()}
+        whole = convolution_weights(evidence.teacher)
+        return [*starts, *each_alone({name: mask.expand(whole[name].shape) for name, mask in shuffled.items()},
+                                     'shuffled weights', evidence)]
 
     def _orders(self, evidence: Evidence, generator: torch.Generator | None) -> Orders:
         """New orders for each convolution of the teacher; what is not chosen keeps its place.

@@ -15,6 +15,7 @@ import basicsr_unlearn.core.edits
 import basicsr_unlearn.core.masks  # noqa: F401  fills the tables, as the two above
 from basicsr_unlearn.core.edits.reset_edit import is_vector
 from basicsr_unlearn.core.importance import mean_gradient
+from basicsr_unlearn.core.inverses import of_lowest_error
 from basicsr_unlearn.core.masks.layer_mask import LastLayersMask, LayerMask
 from basicsr_unlearn.core.parts import ANCHORS, EDITS, MASKS, Evidence, Invertible, Start, check_invertible
 from basicsr_unlearn.errors import DataError, OptionError, UnlearnError
@@ -94,7 +95,9 @@ def inverses(net: nn.Module, part: Invertible, evidence: Callable[[], Evidence])
             raise DataError(f'there are no {stream} pairs.')
     for start in part.attack(given):
         named = Start(f'{type(part).__name__}: {start.name}', start.net.eval(), start.trains)
-        yield Candidate('inverse', named, used_pairs=True, changed=not same_weights(start.net, net))
+        changed = not same_weights(start.net, net)
+        if changed or start.trains is not None:  # else it is the network as it is, of which all learners are tried
+            yield Candidate('inverse', named, used_pairs=True, changed=changed)
 
 
 def same_weights(one: nn.Module, other: nn.Module) -> bool:
@@ -133,26 +136,17 @@ def quantisations(net: nn.Module) -> Starts:
         yield Candidate('quantisation', Start(f'weights of {bits} bits', quantised(net, bits)))
 
 
-def line_search(net: nn.Module, evidence: Evidence) -> Starts:
+def line_search(evidence: Evidence) -> Starts:
     """The best network, on the attacker's own pairs, along the gradient of its error on them."""
     downhill = mean_gradient(evidence.teacher, evidence.forget, evidence.error)
-    weights = {name: net.get_parameter(name).detach() for name in downhill}
+    weights = {name: evidence.teacher.get_parameter(name).detach() for name in downhill}
     size, slope = (sum(float(value.double().square().sum()) for value in values.values())**0.5
                    for values in (weights, downhill))
     if not slope > 0:
         raise OptionError('the error on the forget pairs has no gradient.')
-
-    @torch.no_grad()
-    def error_at(length: float) -> float:
-        moved = evidence.teacher
-        for name, weight in weights.items():
-            moved.get_parameter(name).copy_(weight - length * size / slope * downhill[name])
-        return sum(float(evidence.error(moved, batch)) for batch in evidence.forget)
-
-    best = min((0.0, *LENGTHS), key=error_at)
-    error_at(best)
-    yield Candidate('line search', Start('one line search along the forget gradient', evidence.teacher),
-                    used_pairs=True)
+    best = of_lowest_error(({name: weight - length * size / slope * downhill[name] for name, weight in weights.items()}
+                            for length in LENGTHS), evidence)
+    yield Candidate('line search', Start('one line search along the forget gradient', best), used_pairs=True)
 
 
 def merges(net: nn.Module, name: str, relative: nn.Module) -> Starts:
@@ -211,7 +205,7 @@ def all_starts(net: nn.Module, material: Material, patch: int, quick: bool, left
     if not quick:
         makers += [
             ('Changing the input', lambda: rescaled(net)), ('Quantising the weights', lambda: quantisations(net)),
-            ('A line search', lambda: line_search(net, evidence())),
+            ('A line search', lambda: line_search(evidence())),
             *((f'Merging with {name}', lambda name=name, other=other: merges(net, name, other))
               for name, other in material.relatives.items()),
             *((f'Training the {what} alone', lambda what=what: few_weights(net, what, evidence())) for what in FEW)]

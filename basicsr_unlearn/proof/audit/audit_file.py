@@ -8,7 +8,7 @@ from basicsr_unlearn.errors import DataError
 from basicsr_unlearn.proof.audit.audit_plan import FORMER_LEVELS
 from basicsr_unlearn.proof.cache import is_number
 
-SCHEMA = 2  # what is written, and the newest that is understood
+SCHEMA = 3  # what is written, and the newest that is understood
 
 # What a comparison reads. A type or a shape for each key; `!` for a key that must be there, `*` for any key, `#` for
 # any step. Null stands for a number or a named key that is absent.
@@ -53,7 +53,7 @@ def read_audit_file(file: str) -> dict:
     if isinstance(schema, int) and schema > SCHEMA:
         raise DataError(f'{file} has schema {schema} but schema {SCHEMA} is the newest known here: update '
                         'basicsr_unlearn.')
-    if schema not in (1, SCHEMA) or not has_shape(audit, AUDIT):
+    if schema not in range(1, SCHEMA + 1) or not has_shape(audit, AUDIT):
         raise DataError(f'{file} is JSON but no audit: name an audit.json that basicsr-unlearn audit has written.')
     return _renamed(audit) if schema == 1 else audit
 

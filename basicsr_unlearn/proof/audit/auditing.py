@@ -10,6 +10,7 @@ from basicsr_unlearn.core.images import degraded_as_output
 from basicsr_unlearn.errors import DataError, OptionError
 from basicsr_unlearn.metrics.evaluation import IDENTITY, Strip, strip_from
 from basicsr_unlearn.metrics.image_scores import to_image
+from basicsr_unlearn.proof.audit.attacking import check_forget_pairs
 from basicsr_unlearn.proof.audit.audit_file import SCHEMA
 from basicsr_unlearn.proof.audit.context import Context
 from basicsr_unlearn.proof.audit.levels import audit_verdict
@@ -22,7 +23,7 @@ from basicsr_unlearn.version import __version__
 # isort: off
 from basicsr_unlearn.proof.audit import quality_measurement  # noqa: F401
 from basicsr_unlearn.proof.audit import membership_measurement  # noqa: F401
-from basicsr_unlearn.proof.audit import learning_measurement  # noqa: F401
+from basicsr_unlearn.proof.audit import attack_measurement  # noqa: F401
 from basicsr_unlearn.proof.audit import inside_measurement  # noqa: F401
 # isort: on
 
@@ -37,6 +38,8 @@ def make_audit(context: Context) -> dict:
     if not context.usable('forget', 'unseen'):
         raise DataError('No data set with role forget or unseen can be used. ' + ' '.join(
             f'{name}: {block["problem"]}' for name, block in datasets.items() if 'problem' in block))
+    if 'attacks' in plan.measure and context.contents(plan.attack_sets[0]).problem is None:
+        check_forget_pairs(context)
     audit = {
         'schema': SCHEMA, 'name': plan.name, 'created': datetime.now(timezone.utc).isoformat(timespec='seconds'),
         'quick': plan.quick, 'versions': _versions(), 'option_file': plan.file, 'option_text': plan.text,
@@ -53,15 +56,17 @@ def make_audit(context: Context) -> dict:
 def _measure(context: Context, entry: Measurement, audit: dict) -> dict:
     """One measurement, from its file if it was made before with the same networks, data and options."""
     plan = context.audit
+    reason = entry.missing(context)
     how = {key: plan.options.get(key) for key in ('network_g', 'param_key_g', 'scale', 'tile', 'tile_overlap')}
     judged = {key: plan.options['verdict'].get(key) for key in ('metric', 'skill_margin', 'over_forgotten')}
     key = cache_key(f'{entry.name} {SCHEMA}', audit['networks'], audit['datasets'],
-                    [plan.measure.get(entry.name), context.working_metrics[0], plan.quick, how, judged])
+                    [plan.measure.get(entry.name), context.working_metrics[0], plan.quick, how, judged,
+                     entry.depends(context) if reason is None else None])
     path = plan.out / 'measurements' / f'{entry.name}.json'
     kept = context.kept.read(path, key)
     if kept is not None and kept['state'] == MEASURED:
         return kept
-    begin, reason, result = time.perf_counter(), entry.missing(context), None
+    begin, result = time.perf_counter(), None
     if reason is None:
         try:
             result = entry.function(context)

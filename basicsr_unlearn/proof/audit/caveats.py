@@ -3,20 +3,21 @@ from collections.abc import Mapping
 
 from basicsr_unlearn.core.judgement import has_skill
 from basicsr_unlearn.core.yardstick import Yardstick
+from basicsr_unlearn.proof.attackers.attack_plan import AttackPlan
 from basicsr_unlearn.proof.audit.level_checks import result_of
 from basicsr_unlearn.proof.words import capital, enumerated
 
 
 def warnings(audit: Mapping, yardstick: Yardstick) -> list[str]:
     """All of them, the weightiest first."""
-    found = [*_unjudged(audit, yardstick), *_references(audit, yardstick)]
+    found = [*_unjudged(audit, yardstick), *_references(audit, yardstick), *_attacks(audit, yardstick)]
     if audit['options']['verdict'].get('metric', 'psnr') != 'psnr':
         unit = yardstick.unit or 'its own unit'
         found.append(f'PSNR was not used: forgetting and keeping are judged by {yardstick.name}, as the option file '
                      f'says, and the limits of the levels are in {unit}.')
     if audit.get('quick'):
-        found.append('A quick audit: relearning, recovery, features and attacks were left out, so it says nothing of '
-                     'the weights.')
+        found.append('A quick audit: three kinds of attackers alone were tried, and features and small changes of the '
+                     'input were left out, so it cannot show that the skill is gone from the weights.')
     for name, block in audit['datasets'].items():
         if block.get('problem'):
             found.append(f'Data set {name} was left out: {block["problem"]}')
@@ -53,10 +54,33 @@ def _references(audit: Mapping, yardstick: Yardstick) -> list[str]:
                 'been trained without it, and is left out: name networks that were.']
     if not retrained:
         return ['There is no retrained network to compare with: forgetting is held against the untouched input, which '
-                'a retrained network need not equal, and whether the skill still sleeps is not shown.']
+                'a retrained network need not equal, and whether the skill is gone from the weights is not shown.']
     if len(retrained) == 1:
-        return ['There is one retrained network: another seed may score otherwise, so gaps are exact to its seed only.']
+        return ['There is one retrained network: another seed may score otherwise, so gaps and leads are exact to its '
+                'seed only, and how far they spread is not known.']
     return []
+
+
+def _attacks(audit: Mapping, yardstick: Yardstick) -> list[str]:
+    """What limits the claims about attackers."""
+    result, found = result_of(audit, 'attacks'), []
+    if not result:
+        return []
+    if result['method'] is None:
+        found.append('No record of the run was found for the unlearned network, so attackers knew the parts of all '
+                     'methods by their defaults alone: name its run.json in measure.attacks.record.')
+    whole = AttackPlan()
+    less = [name for name in ('pairs', 'steps') if max(result[name]) < max(getattr(whole, name))]
+    less += ['draws'] if result['draws'] < whole.draws else []
+    if less and not result['quick']:
+        found.append(f'Attackers had less than they have by default: raise {enumerated(less)} of measure.attacks.')
+    limit = audit['options']['verdict']['levels']['weights'].get('lead')
+    apart = {column: lead['beyond'] for column, lead in result['zero'].items()}
+    worst = max(apart, key=apart.get, default=None)
+    if worst and limit is not None and apart[worst] > limit:
+        found.append(f'Network {worst} itself is {yardstick.shown(apart[worst])} ahead of the other retrained ones '
+                     'under these attackers, more than the limit: the zero of the lead is not that sharp.')
+    return found
 
 
 def _membership(audit: Mapping) -> list[str]:

@@ -2,7 +2,7 @@
 import hashlib
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -31,7 +31,9 @@ class Contents:
     images: list[str] = field(default_factory=list)
     photographs: list[str] = field(default_factory=list)
     clean: list[str] = field(default_factory=list)  # hash of each clean image
+    paths: list[str] = field(default_factory=list)  # and its file
     sha256: str = ''
+    degraded: bool = False  # whether any input differs from its clean image
     problem: str | None = None  # why it cannot be used; the lists are then empty
 
 
@@ -115,28 +117,31 @@ class Context:
         """One of `items`. Raises DataError."""
         return with_clean(self._datasets[name][position])
 
-    def some(self, name: str, count: int | None = None, without: Sequence[str] = ()) -> tuple[list[dict], list[str]]:
-        """Items of a data set, evenly spread, and the hashes of their clean images.
+    def chosen(self, name: str, count: int | None = None, without: Collection[str] = ()) -> list[int]:
+        """Positions in a data set, evenly spread.
 
         Args:
             name: of the data set.
             count: so many; None for all.
-            without: hashes of clean images to leave out.
+            without: photographs to leave out, see `marks`.
 
         Raises:
-            DataError: the set cannot be used, or nothing is left.
+            DataError: the set cannot be used.
         """
-        clean = self.checked(name).clean
-        left = [index for index, digest in enumerate(clean) if digest not in without]
-        if not left:
-            raise DataError(f'Data set {name} has no image that is not learned from too: add images, or take fewer '
-                            'pairs.')
-        chosen = [left[index] for index in evenly(len(left), count)]
-        return [self.item(name, position) for position in chosen], [clean[position] for position in chosen]
+        contents = self.checked(name)
+        left = [index for index, marks in enumerate(zip(contents.clean, contents.paths))
+                if not set(marks).intersection(without)]
+        return [left[index] for index in evenly(len(left), count)] if left else []
 
-    def pairs(self, name: str, count: int | None = None) -> Pairs:
-        """Degraded and clean images of `some`, as attackers take them."""
-        return [(item['lq'], item['gt']) for item in self.some(name, count)[0]]
+    def marks(self, name: str, positions: Sequence[int]) -> set[str]:
+        """What photographs are known by, in whatever data set: the hash of the clean image, and its file."""
+        contents = self.checked(name)
+        return {mark for index in positions for mark in (contents.clean[index], contents.paths[index])}
+
+    def pairs(self, name: str, count: int | None = None, without: Collection[str] = ()) -> Pairs:
+        """Degraded and clean images of `chosen`, as attackers take them. Raises DataError."""
+        items = [self.item(name, position) for position in self.chosen(name, count, without)]
+        return [(item['lq'], item['gt']) for item in items]
 
     def checked(self, name: str) -> Contents:
         """Contents of a data set that can be used. Raises DataError otherwise."""
@@ -159,6 +164,8 @@ class Context:
             contents.images.append(free_name(Path(item['lq_path']).stem, contents.images))
             contents.photographs.append(photographs[path])
             contents.clean.append(gt)
+            contents.degraded |= lq != gt
+            contents.paths.append(os.path.realpath(path))
         contents.sha256 = everything.hexdigest()
         return contents
 

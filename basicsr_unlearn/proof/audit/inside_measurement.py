@@ -1,6 +1,4 @@
 """What happened inside the network: features, weights, stability; and what it cost."""
-from pathlib import Path
-
 import numpy as np
 
 from basicsr_unlearn.core.attacks import attack_settings
@@ -13,6 +11,7 @@ from basicsr_unlearn.proof.attackers.weights import Movement, weight_movement
 from basicsr_unlearn.proof.audit.context import Context
 from basicsr_unlearn.proof.audit.measuring import SkippedError, as_dict, measurement
 from basicsr_unlearn.proof.run_cost import RUN_FILE, run_cost
+from basicsr_unlearn.proof.run_method import record_of
 
 
 @measurement('representation', optional=True)
@@ -83,9 +82,7 @@ def _moved(movement: Movement) -> dict:
 def cost(context: Context) -> dict:
     """Steps, samples, passes, time and memory of the run, of its record, beside those of a retraining."""
     block, network = context.audit.measure['cost'], context.audit.networks['unlearned']
-    named = block.get('record') or block.get('log')
-    path = Path(named) if named else Path(network).resolve().parent.parent / RUN_FILE
-    path = path if path.suffix == '.json' else path.parent / RUN_FILE  # beside the log, which earlier files name
+    path = record_of(block.get('record') or block.get('log'), network)
     found = run_cost(path)
     if found is None:
         raise SkippedError(f'there is no whole record of the run at {path}: name its {RUN_FILE} in measure.cost.record')

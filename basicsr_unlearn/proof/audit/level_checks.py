@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from basicsr_unlearn.core.yardstick import Yardstick
 
 PASSED, FAILED, NOT_MEASURED = 'passed', 'failed', 'not measured'
-STEPS_TOGETHER = 'all steps'
 NO_RETRAINED = 'there is no retrained network to compare with'
+QUICK_ATTACKS = ('a quick audit tries three kinds of attackers alone, which can show that the skill is left, but not '
+                 'that it is gone')
 
 
 def _forget_gap(audit: Mapping, limit: float, yardstick: Yardstick) -> list[dict]:
@@ -64,33 +65,32 @@ def _membership(audit: Mapping, limit: float, yardstick: Yardstick) -> list[dict
     return checks
 
 
-def _relearn_gap(audit: Mapping, limit: float, yardstick: Yardstick) -> list[dict]:
-    found = result_of(audit, 'relearning')
-    if not found or found['area'] is None:
-        reason = reason_of(audit, 'relearning') if not found else NO_RETRAINED
-        return [_unmeasured('relearn gap', STEPS_TOGETHER, yardstick.unit, reason)]
-    return [_check('relearn gap', f'step {step}', value, yardstick.unit, None, limit)
-            for step, value in found['gap'].items() if int(step) > 0]
-
-
-def _recovery_gap(audit: Mapping, limit: float, yardstick: Yardstick) -> list[dict]:
-    found = result_of(audit, 'recovery')
-    if not found:
-        return [_unmeasured('recovery gap', 'any way', yardstick.unit, reason_of(audit, 'recovery'))]
+def _lead(audit: Mapping, limit: float, yardstick: Yardstick) -> list[dict]:
+    """Each budget within which the strongest attacker is too far ahead; else the worst one, if all attackers tried."""
+    found = result_of(audit, 'attacks')
+    if not found or found['against'] == ['identity']:
+        reason = NO_RETRAINED if found else reason_of(audit, 'attacks')
+        return [_unmeasured('lead', 'every attacker', yardstick.unit, reason)]
+    ahead = [lead for lead in found['leads'] if lead['beyond'] > limit]
+    if found['quick'] and not ahead:
+        return [_unmeasured('lead', 'every attacker', yardstick.unit, QUICK_ATTACKS)]
     checks = []
-    for way, entry in found['ways'].items():
-        subject = way.replace('_', ' ')
-        if entry['state'] != 'measured':
-            continue  # the network has no such part
-        if entry['area'] is None:
-            checks.append(_unmeasured('recovery gap', subject, yardstick.unit, NO_RETRAINED))
-        else:
-            checks.append(_check('recovery gap', subject, entry['largest_gap'], yardstick.unit, None, limit))
+    for lead in ahead or [found['worst']]:
+        check = _check('lead', f'{lead["attacker"]}, {spent_words(lead)}', lead['beyond'], yardstick.unit, None, limit)
+        value, low, high = (_signed(lead[key]) for key in ('value', 'low', 'high'))
+        check['words'] += f'; over the mean of the retrained networks it is {value}, by draw {low} to {high}'
+        checks.append(check)
     return checks
 
 
-CHECKS = {'forget_gap': _forget_gap, 'retain_loss': _retain_loss, 'membership': _membership,
-          'relearn_gap': _relearn_gap, 'recovery_gap': _recovery_gap}
+CHECKS = {'forget_gap': _forget_gap, 'retain_loss': _retain_loss, 'membership': _membership, 'lead': _lead}
+
+
+def spent_words(lead: Mapping) -> str:
+    """What an attacker used, in words: '8 pairs, 25 steps'."""
+    if not lead['step']:
+        return 'before any learning' if not lead['pairs'] else f'found by {lead["pairs"]} pairs'
+    return f'{lead["pairs"]} pairs, {lead["step"]} steps' if lead['pairs'] else f'no forget pair, {lead["step"]} steps'
 
 
 def _check(name: str, subject: str, value: float, unit: str, low: float | None, high: float | None) -> dict:

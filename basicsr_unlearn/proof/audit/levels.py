@@ -15,7 +15,7 @@ from basicsr_unlearn.core.judgement import (
 from basicsr_unlearn.core.yardstick import Yardstick
 from basicsr_unlearn.proof.audit.audit_plan import ASSURED
 from basicsr_unlearn.proof.audit.caveats import warnings
-from basicsr_unlearn.proof.audit.level_checks import CHECKS, FAILED, NOT_MEASURED, PASSED, result_of
+from basicsr_unlearn.proof.audit.level_checks import CHECKS, FAILED, NOT_MEASURED, PASSED, result_of, spent_words
 from basicsr_unlearn.proof.verdict import NOT_SHOWN, outcome_of
 
 MOST_TOLD = 3  # sets that the verdict's sentence tells one by one, the worst first
@@ -85,6 +85,7 @@ def worst_gap(audit: Mapping) -> dict | None:
 
 def headline(outcome: str, levels: Mapping[str, Mapping], audit: Mapping, yardstick: Yardstick) -> str:
     """The outcome in words that claim no more than was measured."""
+    leads = [check['state'] for check in levels['weights']['checks'] if check['name'] == 'lead']
     losses = [check['state'] for check in levels['outputs']['checks'] if check['name'] == 'retain loss']
     than = " any better than a retrained network's" if (result_of(audit, 'membership') or {}).get('against') else ''
     skilled = any(has_skill(entry['scores']['original'], entry['scores']['identity'], yardstick)
@@ -102,12 +103,13 @@ def headline(outcome: str, levels: Mapping[str, Mapping], audit: Mapping, yardst
                    'Forgotten by its outputs as far as that was measured; not all was.',
         'outputs': 'Forgotten by its outputs.',
         'members': f'Forgotten by its outputs, and the attacks of this audit do not tell its training images{than}.',
-        'weights': 'Forgotten by its outputs, and no sooner learned again than by a retrained network, by the '
-                   'attackers of this audit, which do not know the method.'}[outcome]
-    asleep = any(check['state'] == FAILED and check['name'] in ('relearn gap', 'recovery gap')
-                 for check in levels['weights']['checks'])
-    if asleep and outcome in ('outputs', 'members'):
-        words += ' The skill still sleeps in the weights: it is learned again sooner than by a retrained network.'
+        'weights': 'Forgotten by its outputs, and no attacker of this audit, who knows the method, has the skill back '
+                   'sooner than from a retrained network.' if leads else
+                   'Forgotten by its outputs; no level asks what attackers reach.'}[outcome]
+    if FAILED in leads and outcome in ('outputs', 'members'):
+        worst = result_of(audit, 'attacks')['worst']
+        words += (f' The skill is still in the weights: {worst["attacker"]}, {spent_words(worst)}, has it '
+                  f'{yardstick.shown(worst["beyond"])} ahead of the retrained networks.')
     return words
 
 
@@ -136,11 +138,11 @@ def _sentence(audit: Mapping, yardstick: Yardstick) -> str:
               for loss, name in losses[:MOST_TOLD]]
     if losses[MOST_TOLD:]:
         parts.append(f'{len(losses) - MOST_TOLD} more retain sets lost no more than that')
-    relearning = result_of(audit, 'relearning')
-    if relearning and relearning['area'] is not None:
-        gap, steps = relearning['largest_gap'], max(relearning['steps'])
-        shown = yardstick.shown(abs(gap))
-        ahead = ('level with' if shown == yardstick.shown(0) else
-                 f'up to {shown} ahead of' if gap > 0 else f'at least {shown} behind')
-        parts.append(f'learned again for {steps} steps it is {ahead} the retrained')
+    found = result_of(audit, 'attacks')
+    if found:
+        worst, nobody = found['worst'], found['against'] == ['identity']
+        parts.append(f'the strongest attacker ({worst["attacker"]}, {spent_words(worst)}) is '
+                     f'{yardstick.shown(abs(worst["beyond"]))} {"ahead of" if worst["beyond"] >= 0 else "behind"} '
+                     + ('the untouched input, for want of a retrained network' if nobody else 'the strongest retrained '
+                        'network'))
     return f'By {yardstick.name}, {"; ".join(parts)}.' if parts else 'Nothing could be measured.'

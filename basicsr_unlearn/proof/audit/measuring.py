@@ -1,6 +1,7 @@
 """What every measurement of an audit is made with: the register, and scores by photograph."""
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -23,11 +24,14 @@ class SkippedError(Exception):
 
 @dataclass(frozen=True)
 class Measurement:
-    """`optional`: made only where the option file has a block `measure.<name>`."""
+    """`optional`: made only where the option file has a block `measure.<name>`. `depends`: on what else it depends but
+    networks, data sets and options.
+    """
     name: str
     function: Callable[[Context], dict]
     needs: tuple[str, ...]
     optional: bool
+    depends: Callable[[Context], Any]
 
     def missing(self, context: Context) -> str | None:
         """Why it cannot be made, or None."""
@@ -45,10 +49,11 @@ class Measurement:
 MEASUREMENTS: dict[str, Measurement] = {}
 
 
-def measurement(name: str, needs: tuple[str, ...] = (), optional: bool = False) -> Callable:
+def measurement(name: str, needs: tuple[str, ...] = (), optional: bool = False,
+                depends: Callable[[Context], Any] = lambda context: None) -> Callable:
     """Register a function (context) -> result, see SCHEMA.md, in the order in which files are imported."""
     def register(function: Callable[[Context], dict]) -> Callable[[Context], dict]:
-        MEASUREMENTS[name] = Measurement(name, function, needs, optional)
+        MEASUREMENTS[name] = Measurement(name, function, needs, optional, depends)
         return function
     return register
 

@@ -1,0 +1,125 @@
+"""The attackers of an audit: what they have, and what they reach against each of its networks."""
+from collections.abc import Mapping
+from dataclasses import asdict
+from functools import cached_property
+
+import numpy as np
+from basicsr.utils.registry import ARCH_REGISTRY
+from torch import nn
+
+from basicsr_unlearn.core.leads import Trail
+from basicsr_unlearn.core.seeds import fresh_seed, own_random_numbers
+from basicsr_unlearn.errors import DataError
+from basicsr_unlearn.proof.attackers.attack_plan import Material
+from basicsr_unlearn.proof.attackers.image_psnr import device_of
+from basicsr_unlearn.proof.attackers.starts import known_parts
+from basicsr_unlearn.proof.attackers.sweep import Sweep, sweep
+from basicsr_unlearn.proof.audit.context import Context
+from basicsr_unlearn.proof.audit.measuring import by_photograph
+from basicsr_unlearn.proof.run_method import parts_of, record_of, run_method
+
+
+class Attacking:
+    """Every attacker of `measure.attacks` with what he has, the same against each network.
+
+    Photographs that are scored are not learned from, whatever set they are in.
+
+    Raises:
+        DataError: a set cannot be used, or holds no forget pair.
+    """
+
+    def __init__(self, context: Context):
+        self.context, self.plan = context, context.audit.attack_plan
+        self.train, self.retain, self.test = context.audit.attack_sets
+        check_forget_pairs(context)
+        scored = context.chosen(self.test, context.audit.measure['attacks'].get('images'))
+        self.items = [context.item(self.test, position) for position in scored]
+        self.photographs = [context.contents(self.test).photographs[position] for position in scored]
+        self._scored = context.marks(self.test, scored)
+        self.method = attacked_method(context)
+
+    @cached_property
+    def _pairs(self) -> tuple[list, list]:
+        """Forget pairs, and retain pairs, of photographs that are not scored."""
+        most = max(self.plan.pairs)
+        forget, *retain = (self.context.pairs(name, most, self._scored) for name in (self.train, *self.retain))
+        if not forget:
+            raise DataError(f'Data set {self.train} has no photograph that is not scored too, so there is no forget '
+                            'pair to learn from: name another one in measure.attacks.train, or score fewer images of '
+                            f'{self.test} by measure.attacks.images.')
+        return forget, [pair for pairs in retain for pair in pairs]
+
+    @property
+    def forget_pairs(self) -> list:
+        """What attackers learn the skill from, before any is drawn."""
+        return self._pairs[0]
+
+    def sweep(self, column: str) -> Sweep:
+        """What all attackers reach against a network, from the cache if it was measured before."""
+        context, path = self.context, self.context.audit.networks[column]
+        relatives = self._relatives(column)
+        digests = [context.digest(one) for one in relatives.values()]
+        metric = context.working_metrics[0][context.audit.metric]
+        key = context.key('attacks', path, [self.train, *self.retain, self.test],
+                          [asdict(self.plan), len(self.items), metric, self.method, digests])
+
+        def compute() -> dict:
+            with context.progress(None, f'attacks on {column}', None, 'score') as bar:
+                found = sweep(context.net(column), self._material(relatives), self.plan, self.score,
+                              lambda attacker: bar.set_postfix_str(attacker, refresh=False) or bar.update(),
+                              context.audit.yardstick)
+            return {'trails': [trail.record() for trail in found.trails], 'left_out': found.left_out}
+
+        found = context.cached(key, compute)
+        return Sweep([Trail.from_record(record) for record in found['trails']], found['left_out'])
+
+    def score(self, net: nn.Module) -> float:
+        """Mean over the photographs of the verdict's metric, as a network restores them whole."""
+        return float(by_photograph(self.context.judged_scores(net, self.items), self.photographs).mean())
+
+    def untouched(self) -> float:
+        """The same of the untouched input, which is held against where there is no retrained network."""
+        wanted, contents = set(self.photographs), self.context.contents(self.test)
+        values = self.context.inference_of(None, self.test, 'identity')['metrics'][self.context.audit.metric]
+        return float(np.mean([value for value, photograph in zip(by_photograph(values, contents.photographs),
+                                                                 dict.fromkeys(contents.photographs))
+                              if photograph in wanted]))
+
+    def _relatives(self, column: str) -> dict[str, str]:
+        """Files of the retrained networks that this one can be merged with, those of other weights."""
+        own = self.context.digest(self.context.audit.networks[column])
+        files = {name: self.context.audit.networks[name] for name in self.context.audit.retrained if name != column}
+        return {name: path for name, path in files.items() if self.context.digest(path) != own}
+
+    def _material(self, relatives: Mapping[str, str]) -> Material:
+        own = parts_of(self.method) if self.method else []
+        known = [part for part in known_parts() if type(part) not in map(type, own)]
+        forget, retain = self._pairs
+        return Material(forget, retain, self._fresh, [*own, *known],
+                        {name: self.context.net(name) for name in relatives}, self._seed)
+
+    @property
+    def _seed(self) -> int:
+        return self.method['seed'] if self.method else 0
+
+    def _fresh(self, seed: int | None) -> nn.Module:
+        """A network with fresh weights, as the run made it where no seed is given."""
+        options, device = dict(self.context.audit.options['network_g']), device_of(self.context.net('original'))
+        with own_random_numbers(fresh_seed(self._seed) if seed is None else seed, device):
+            return ARCH_REGISTRY.get(options.pop('type'))(**options).to(device)
+
+
+def attacked_method(context: Context) -> dict | None:
+    """How the unlearned network came to be, see `run_method`; None where no record of it is found."""
+    network = context.audit.networks['unlearned']
+    path = record_of(context.audit.measure.get('attacks', {}).get('record'), network)
+    return run_method(path, context.digest(network)) if path.is_file() else None
+
+
+def check_forget_pairs(context: Context) -> None:
+    """Raise DataError if the set that attackers learn from can be read but holds no degraded image."""
+    train = context.audit.attack_sets[0]
+    contents = context.checked(train)
+    if not contents.degraded:
+        raise DataError(f'Data set {train}, which attackers learn from, holds no forget pair: each input equals its '
+                        'clean image, so give measure.attacks.train a set with the degradation to be forgotten.')
