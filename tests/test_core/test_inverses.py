@@ -208,6 +208,15 @@ def test_the_inverse_of_an_edit_finds_a_skill_that_is_there_and_no_other(edit, s
     assert lowest(edit, retrained(), steps) > (knows + error(retrained())) / 2
 
 
+def test_shuffled_kernels_are_found_without_the_seed():
+    """By the attacker's own pairs alone: there are few kernels here."""
+    unlearned, secret = unlearned_by(ShuffleTaps(), original()), ShuffleTaps(secret=True)
+    names = {start.name for start in secret.attack(attacker(unlearned))}
+    assert 'kernels back in order' not in names and 'kernels in an order of larger gain' in names
+    assert lowest(secret, unlearned, 0) < (error(original()) + error(unlearned)) / 2
+    assert lowest(secret, retrained(), 0) > (error(original()) + error(retrained())) / 2
+
+
 # ---------------------------------------------------------------- what can be told by hand
 
 def same_weights(net, other):

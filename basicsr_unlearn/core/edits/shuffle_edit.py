@@ -13,6 +13,7 @@ from basicsr_unlearn.core.inverses import check_attack, drawn_again, each_alone,
 from basicsr_unlearn.core.layers import convolution_weights
 from basicsr_unlearn.core.parts import EDITS, Edit, Evidence, Start, live_parameters, registered_in
 from basicsr_unlearn.core.seeds import evenly_drawn
+from basicsr_unlearn.core.shuffle_inverses import largest_in_the_middle, reordered_by_gain
 
 Chosen = Mapping[str, Tensor]
 Orders = dict[str, tuple[Tensor, Tensor]]  # of each kernel's taps (out, in, kh kw), of the output channels (out,)
@@ -63,10 +64,12 @@ class ShuffleTaps(Edit):
     @torch.no_grad()
     def attack(self, evidence: Evidence) -> list[Start]:
         """Every order turned back as the run's seed has it, whole and half way, unless it was secret; the largest tap
-        of each kernel in its middle; the shuffled weights trained alone, and all others alone.
+        of each kernel in its middle; orders that restore the forget batches better; the shuffled weights trained alone,
+        and all others alone.
         """
         check_attack(self, evidence, 'forget', *self.needs)
-        starts = [Start('largest tap in the middle', _centred(evidence.teacher))]
+        starts = [Start('largest tap in the middle', largest_in_the_middle(evidence.teacher)),
+                  Start('kernels in an order of larger gain', reordered_by_gain(evidence))]
         if not self.secret:
             back = self._turned_back(evidence.teacher, self._orders(evidence, drawn_again(evidence)))
             starts += [Start('kernels back in order', back),
@@ -135,16 +138,3 @@ def _biases(net: nn.Module) -> dict[str, nn.Parameter]:
     there = dict(live_parameters(net))
     names = {weight: f'{weight.removesuffix("weight")}bias' for weight in convolution_weights(net)}
     return {weight: there[bias] for weight, bias in names.items() if bias in there}
-
-
-def _centred(net: nn.Module) -> nn.Module:
-    """A copy in which the largest tap of each kernel has changed places with the one in the middle."""
-    net = deepcopy(net)
-    for weight in convolution_weights(net).values():
-        flat = weight.flatten(2)
-        middle = flat.shape[2] // 2
-        largest = flat.abs().argmax(2, keepdim=True)
-        values = flat.gather(2, largest)
-        weight.copy_(flat.scatter(2, largest, flat[:, :, middle:middle + 1]).index_copy(
-            2, torch.tensor([middle], device=flat.device), values).view(weight.shape))
-    return net
