@@ -14,17 +14,17 @@ class Blocked:
             raise ImportError(name + ' is blocked')
 
 sys.meta_path.insert(0, Blocked())
-import basicsr_unlearn.core.judgement
+import basicsr_unlearn.core.leads
 import basicsr_unlearn.proof.attackers as attackers
 for module in pkgutil.iter_modules(attackers.__path__):
     importlib.import_module(f'{attackers.__name__}.{module.name}')
 
 import torch
 from basicsr_unlearn.proof.attackers.image_psnr import psnr_of_images
-from basicsr_unlearn.proof.attackers.relearning import relearning_curve
+from basicsr_unlearn.proof.attackers.relearning import relearn
 pairs = [(torch.full((3, 8, 8), 0.2), torch.full((3, 8, 8), 0.6))]
-curve = relearning_curve(torch.nn.Conv2d(3, 3, 1), pairs, lambda net: psnr_of_images(net, pairs), [0, 20], 0.05, 8)
-print(curve[20][0][0] > curve[0][0][0])
+curve = relearn(torch.nn.Conv2d(3, 3, 1), pairs, [0, 20], 0.05, 8, lambda net: psnr_of_images(net, pairs)[0])
+print(curve[20] > curve[0])
 """
 
 

@@ -10,7 +10,7 @@ from basicsr_unlearn.errors import CheckpointError, OptionError
 from basicsr_unlearn.proof.attackers.around import TILE
 from basicsr_unlearn.proof.attackers.attack_plan import Material
 from basicsr_unlearn.proof.attackers.image_psnr import psnr_of_images
-from basicsr_unlearn.proof.attackers.relearning import relearning_curve
+from basicsr_unlearn.proof.attackers.relearning import relearn
 from basicsr_unlearn.proof.attackers.starts import (
     FEW,
     evidence_of,
@@ -55,7 +55,7 @@ def recover(net, pairs, what, measure, steps, lr):
     """Train few weights of a network, as the sweep does, and measure on the way."""
     attacked = deepcopy(net).eval()
     [found] = few_weights(attacked, what, evidence_of(attacked, Material(pairs), 16))
-    return relearning_curve(found.start.net, pairs, measure, steps, lr, 16, trains=found.start.trains)
+    return relearn(found.start.net, pairs, steps, lr, 16, measure, trains=found.start.trains)
 
 
 def moved(start, seen):
@@ -70,8 +70,8 @@ def test_a_universal_prompt_undoes_a_constant_shift(brighten, dark_pairs, untouc
     with untouched(net):
         curve = recover(net, shifted(dark_pairs()), 'input prompt', watching(shifted(dark_pairs(3, seed=1)), seen),
                         (0, 50), 0.01)
-    assert curve[0] == [pytest.approx([20] * 3, abs=0.02)]  # of 8-bit images
-    assert min(curve[50][0]) > 33
+    assert curve[0] == pytest.approx([20] * 3, abs=0.02)  # of 8-bit images
+    assert min(curve[50]) > 33
     assert moved(net, [seen[0]])[0] == (1, 3, TILE, TILE) and moved(net, [seen[0].net]) == []
     assert seen[0].prompt.mean().item() == pytest.approx(-0.1, abs=0.01)
 
@@ -90,12 +90,12 @@ def test_the_last_layer_alone(brighten, dark_pairs, untouched):
     with untouched(net):
         curve = recover(net, pairs, 'last layer', measure, (0, 60), 0.02)
     assert moved(net, seen) == [(3, 3, 1, 1), (3,)]
-    assert min(curve[60][0]) > max(curve[0][0]) + 15
+    assert min(curve[60]) > max(curve[0]) + 15
     # behind a first layer that lets nothing through, it can learn one colour only
     for p in net.head.parameters():
         nn.init.zeros_(p)
     lost = recover(net, pairs, 'last layer', measure, (0, 60), 0.02)
-    assert max(lost[60][0]) < 12  # a uniform image around its mean: 10 log10 12 = 10.8 dB
+    assert max(lost[60]) < 12  # a uniform image around its mean: 10 log10 12 = 10.8 dB
 
 
 def test_own_prompts_alone(dark_pairs, untouched):
@@ -106,7 +106,7 @@ def test_own_prompts_alone(dark_pairs, untouched):
         curve = recover(net, pairs, 'own prompts', watching(pairs, seen), (0, 60), 0.005)
     assert moved(net, seen) == [(1, 3, 1, 1)]
     assert torch.equal(seen[0].latent.running_mean, net.latent.running_mean)
-    assert min(curve[60][0]) > 35 > 21 > max(curve[0][0])
+    assert min(curve[60]) > 35 > 21 > max(curve[0])
 
 
 def test_vectors_alone(dark_pairs):
@@ -118,7 +118,7 @@ def test_vectors_alone(dark_pairs):
 def test_an_adapter_leaves_the_weights(brighten, dark_pairs):
     net, seen = brighten(1.0), []
     curve = recover(net, dark_pairs(), 'low-rank adapter', watching(dark_pairs(2, seed=1), seen), (0, 60), 0.02)
-    assert moved(net, [seen[0].net]) == [] and min(curve[60][0]) > max(curve[0][0]) + 10
+    assert moved(net, [seen[0].net]) == [] and min(curve[60]) > max(curve[0]) + 10
 
 
 def test_weights_that_are_not_there(brighten, dark_pairs):

@@ -1,7 +1,7 @@
 """How fast a forgotten skill comes back: fine-tuning on a few forget pairs, with the score on the way.
 
 A retrained network learns it too, from what it can do otherwise. So only the lead over retrained networks, at equal
-steps, shows that the skill was still there: see `core.judgement.leads`.
+steps, shows that the skill was still there: see `core.leads`.
 """
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
