@@ -2,13 +2,12 @@
 
     forget gap      how far the unlearned network lies outside the range of the retrained ones, above 0 if skill is left
     retain loss     what it has lost against the original, below 0 if it has gained
-    lead            how far ahead of the best retrained network it is, step by step, when the skill is learned again
-    relearn gap     its largest lead, 0 where it is nowhere ahead
     over-forgotten  below the range of the retrained networks by more than a margin
 
 A score is the mean of a metric over a data set, of 8-bit images (see `metrics.evaluation`); in an audit over its
 photographs, so that several versions of one count once. Columns of scores: `identity` (the untouched degraded input),
-`original`, `unlearned`, and any number of retrained networks (`retrained`, `retrained 2`, ...).
+`original`, `unlearned`, and any number of retrained networks (`retrained`, `retrained 2`, ...). How far ahead it is
+under attack: see `leads`.
 """
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -146,68 +145,6 @@ def is_over_forgotten(gap: float, margin: float) -> bool:
     True
     """
     return gap < -margin
-
-
-def best_curve(curves: Sequence[Mapping[int, float]], yardstick: Yardstick = PSNR) -> dict[int, float]:
-    """The best score at each step of several curves of learning again, for instance of the retrained networks.
-
-    Raises:
-        ValueError: there is none, or they were measured at different steps.
-
-    >>> best_curve([{0: 11.0, 10: 14.0}, {0: 10.0, 10: 15.0}])
-    {0: 11.0, 10: 15.0}
-    """
-    if not curves:
-        raise ValueError('There is no curve of a retrained network to compare with.')
-    for curve in curves[1:]:
-        check_equal_steps(curves[0], curve)
-    best = max if yardstick.higher else min
-    return {step: best(curve[step] for curve in curves) for step in curves[0]}
-
-
-def leads(curve: Mapping[int, float], best: Mapping[int, float], yardstick: Yardstick = PSNR) -> dict[int, float]:
-    """By step of learning again, how far one curve is ahead of another; negative where it is behind.
-
-    Args:
-        curve: step -> score of the unlearned network.
-        best: the same of what it is held against, see `best_curve`.
-        yardstick: the metric of the scores.
-
-    Raises:
-        ValueError: the steps differ.
-
-    >>> leads({0: 11.0, 10: 16.0}, {0: 11.5, 10: 14.0})
-    {0: -0.5, 10: 2.0}
-    """
-    check_equal_steps(curve, best)
-    return {step: yardstick.gain(score, best[step]) for step, score in curve.items()}
-
-
-def largest_lead(lead: Mapping[int, float]) -> float:
-    """The largest lead after a step of learning or more; what a network knows before that is its forget gap.
-
-    >>> largest_lead({0: 5.0, 10: 0.4, 25: 0.7})
-    0.7
-    """
-    return max(value for step, value in lead.items() if step > 0)
-
-
-def relearn_gap(lead: Mapping[int, float]) -> float:
-    """The largest lead, 0 where the network is nowhere ahead.
-
-    >>> relearn_gap(leads({0: 11.0, 10: 16.0, 25: 18.0}, {0: 11.0, 10: 14.0, 25: 17.0}))
-    2.0
-    """
-    return max(0.0, largest_lead(lead))
-
-
-def check_equal_steps(curve: Mapping[int, object], reference: Mapping[int, object]) -> None:
-    """Raise ValueError unless two curves were measured at the same steps.
-
-    >>> check_equal_steps({0: 1.0, 10: 2.0}, {0: 3.0, 10: 4.0})
-    """
-    if set(curve) != set(reference):
-        raise ValueError(f'The curves were measured at different steps, {sorted(curve)} and {sorted(reference)}.')
 
 
 def nothing_to_forget(name: str, scores: Mapping[str, float], yardstick: Yardstick = PSNR) -> str | None:

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from basicsr_unlearn.proof.attackers.statistics import (
-    area_between,
     bootstrap,
     kolmogorov_smirnov,
     one_more,
@@ -70,32 +69,12 @@ def test_spread():
     assert spread([2]) == (2, 2, 2, None)
 
 
-def test_area_between_straight_lines():
-    zero = {0: 0, 2: 0, 4: 0}
-    assert area_between({0: 0, 2: 2, 4: 4}, zero, 'linear') == 2
-    assert area_between(zero, {0: 1, 2: 1, 4: 1}, 'linear') == -1
-    assert area_between({0: -2, 2: 0, 4: 2}, zero, 'linear') == 0  # they cross in the middle
-    # 0, 1, 3, 7 steps lie at 0, 1, 2, 3: a line on the axis of logarithms
-    assert area_between({0: 0, 1: 1, 3: 2, 7: 3}, {step: 0 for step in (7, 3, 1, 0)}, 'log') == 1.5
-
-
-def test_an_early_lead_weighs_more_on_the_axis_of_logarithms():
-    flat = {step: 0.0 for step in (0, 10, 100, 200)}
-    early = {**flat, 10: 3.0}
-    # a triangle of height 3 either way, once over half of 100 of 200 steps and once over most of the axis
-    assert area_between(early, flat, 'linear') == pytest.approx(3 * 100 / 2 / 200)
-    assert area_between(early, flat) == pytest.approx(3 * math.log2(101) / 2 / math.log2(201))
-
-
 @pytest.mark.parametrize('call, message', [
     (lambda: bootstrap(np.mean, []), 'no value'),
     (lambda: bootstrap(np.mean, [1, math.inf]), 'position 1 is inf'),
     (lambda: bootstrap(np.mean, [1, 2], level=95), 'level: expected a number between 0 and 1 but got 95'),
     (lambda: bootstrap(np.mean, [1, 2], resamples=0), 'resamples'),
     (lambda: spread([[1, 2]]), r'shape \(1, 2\)'),
-    (lambda: area_between({0: 1}, {0: 2}), 'two steps'),
-    (lambda: area_between({0: 1, 5: 1}, {0: 1, 6: 1}), r'different steps, \[0, 5\] and \[0, 6\]'),
-    (lambda: area_between({0: 1, 5: 1}, {0: 1, 5: 1}, 'logarithm'), "nearest valid one is 'log'"),
 ])
 def test_what_no_statistic_can_take_in(call, message):
     with pytest.raises(ValueError, match=message):

@@ -2,7 +2,6 @@
 import pytest
 
 from basicsr_unlearn.core.judgement import (
-    best_curve,
     false_references,
     forget_gap,
     gap_to,
@@ -10,10 +9,7 @@ from basicsr_unlearn.core.judgement import (
     is_reference,
     judge_forgetting,
     judge_keeping,
-    largest_lead,
-    leads,
     references,
-    relearn_gap,
     retain_loss,
 )
 from basicsr_unlearn.core.yardstick import Yardstick
@@ -90,27 +86,6 @@ def test_the_margin_is_an_option():
     assert not has_skill(11.5, 11.0) and has_skill(11.5, 11.0, narrow)
     assert not is_reference(19.5, 20.0) and is_reference(19.5, 20.0, narrow)
     assert not has_skill(11.0, 11.0, Yardstick(margin=0.0)), 'no gain is no skill, whatever the margin'
-
-
-def test_leads_are_over_the_best_retrained_network_step_by_step():
-    best = best_curve([{0: 10.0, 1: 11.0, 3: 18.0}, {0: 11.0, 1: 12.0, 3: 13.0}])
-    assert best == {0: 11, 1: 12, 3: 18}
-    ahead = leads({0: 20.0, 1: 14.0, 3: 16.0}, best)
-    # what it knows before the first step is no lead of learning
-    assert ahead == {0: 9, 1: 2, 3: -2} and largest_lead(ahead) == relearn_gap(ahead) == 2
-    behind = leads({0: 9.0, 1: 9.0, 3: 9.0}, best)
-    assert largest_lead(behind) == -3 and relearn_gap(behind) == 0
-    lower = best_curve([{1: 0.5, 2: 0.2}, {1: 0.4, 2: 0.3}], LPIPS)
-    assert lower == {1: 0.4, 2: 0.2} and leads({1: 0.3, 2: 0.3}, lower, LPIPS) == pytest.approx({1: 0.1, 2: -0.1})
-
-
-def test_curves_that_cannot_be_compared():
-    with pytest.raises(ValueError, match='different steps'):
-        best_curve([{0: 1.0}, {0: 1.0, 5: 1.0}])
-    with pytest.raises(ValueError, match='different steps'):
-        leads({0: 1.0}, {5: 1.0})
-    with pytest.raises(ValueError, match='no curve of a retrained network'):
-        best_curve([])
 
 
 def test_limits_may_be_given():

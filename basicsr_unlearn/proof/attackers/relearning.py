@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from copy import deepcopy
 from typing import TypeVar
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -21,8 +20,6 @@ LEARNERS = {  # betas are BasicSR's usual ones
     'sgd': lambda parameters, lr: torch.optim.SGD(parameters, lr=lr, momentum=0.9),
 }
 Measured = TypeVar('Measured')
-EachImage = Callable[[nn.Module], Sequence[float]]  # a value for each, such as partial(psnr_of_images, pairs=test)
-Curve = dict[int, list[list[float]]]  # step -> seed -> image
 
 
 def relearn(net: nn.Module, pairs: Pairs, steps: Sequence[int], lr: float, patch: int,
@@ -126,24 +123,6 @@ def _patch(lq: Tensor, gt: Tensor, size: int, generator: torch.Generator) -> tup
     lq = lq[:, top:top + side, left:left + side]
     gt = gt[:, top * scale:(top + side) * scale, left * scale:(left + side) * scale]
     return (lq.flip(-1), gt.flip(-1)) if mirrored else (lq, gt)
-
-
-def relearning_curve(net: nn.Module, pairs: Pairs, measure: EachImage, steps: Sequence[int], lr: float, patch: int,
-                     seeds: Sequence[int] = (0,), trains: Mapping[str, Tensor] | None = None) -> Curve:
-    """`relearn` for each seed: the values of all images, by step and seed.
-
-    Raises:
-        DataError, ValueError: see `relearn`; no seed is given.
-    """
-    if not seeds:
-        raise ValueError('Relearning needs a seed.')
-    found = [relearn(net, pairs, steps, lr, patch, measure, seed, trains=trains) for seed in seeds]
-    return {step: [[float(value) for value in curve[step]] for curve in found] for step in sorted(steps)}
-
-
-def mean_curve(curve: Curve) -> dict[int, float]:
-    """Mean over seeds and images by step."""
-    return {step: float(np.mean(values)) for step, values in curve.items()}
 
 
 @contextmanager

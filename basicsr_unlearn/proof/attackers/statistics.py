@@ -1,14 +1,11 @@
 """How far numbers measured on a handful of images, or with a handful of networks, can be trusted and compared."""
 import math
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from scipy.stats import ks_2samp, t
-
-from basicsr_unlearn.core.checks import check_choice
-from basicsr_unlearn.core.judgement import check_equal_steps
 
 Values = Sequence[float] | np.ndarray
 
@@ -132,33 +129,6 @@ def one_more(values: Values, level: float = 0.8) -> Interval:
         return Interval(found.mean, None, None)
     reach = float(t.ppf((1 + level) / 2, len(values) - 1)) * found.deviation * math.sqrt(1 + 1 / len(values))
     return Interval(found.mean, found.mean - reach, found.mean + reach)
-
-
-def area_between(curve: Mapping[int, float], reference: Mapping[int, float], axis: str = 'log') -> float:
-    """Area between two curves by the trapezoid rule at the stated steps, divided by their span: a mean distance.
-
-    Signed: above 0 where the curve runs over the reference; where they cross, the parts cancel.
-
-    Args:
-        curve, reference: value (dB) by step, at equal steps, at least two.
-        axis: 'log' measures steps as log2(1 + step), so that the first doublings weigh as much as the last, since a
-            sleeping skill is back early (our choice); 'linear' as they are.
-
-    Returns:
-        In the unit of the values (dB).
-
-    Raises:
-        ValueError: the steps differ or are fewer than two, a value is not finite, or the axis is unknown.
-    """
-    check_choice('axis', axis, ('log', 'linear'))
-    check_equal_steps(curve, reference)
-    if len(curve) < 2:
-        raise ValueError('An area needs values at two steps or more.')
-    steps = sorted(curve)
-    x = [math.log2(1 + step) if axis == 'log' else float(step) for step in steps]
-    distance = checked([curve[step] - reference[step] for step in steps])
-    area = sum((right - left) * (a + b) / 2 for left, right, a, b in zip(x, x[1:], distance, distance[1:]))
-    return float(area / (x[-1] - x[0]))
 
 
 def checked(values: Values, dimensions: tuple[int, ...] = (1,)) -> np.ndarray:
