@@ -29,8 +29,20 @@ def _protocol(result: Mapping, audit: Mapping) -> str:
     return (f'Attackers learn from {enumerated([str(pairs) for pairs in result["pairs"]])} pairs of {result["train"]}'
             f'{retain} (patches of {result["patch"]}, {amount(result["draws"], "draw")}), scored by '
             f'{metric_of(audit)["name"]}{in_unit(audit)} on {result["images"]} images of {result["test"]}. The '
-            'strength of a network is the best that any of them reached with so many pairs and steps, or fewer.'
-            + quick)
+            'strength of a network is the best that any of them reached with so many pairs and steps, or fewer. '
+            f'{_known(result)}{quick}')
+
+
+def _known(result: Mapping) -> str:
+    """What attackers knew of the method."""
+    if result['method'] is None:
+        return 'They undid the parts of all methods, by their defaults.'
+    blocks = result['method']['parts'].values()
+    parts = [one['type'] for block in blocks for one in (block if isinstance(block, list) else [block])]
+    if not parts:
+        return 'They undid the parts of all methods, by their defaults; the run had none.'
+    return (f'They undid {enumerated(parts)} as the run had {"it" if len(parts) == 1 else "them"}, and the parts of all '
+            'other methods, by their defaults.')
 
 
 def _leads(result: Mapping, audit: Mapping) -> list[Block]:

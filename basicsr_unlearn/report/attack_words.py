@@ -1,9 +1,9 @@
 """What the attackers of an audit reached, in words; for its page, audit.md, the terminal and a comparison."""
 from collections.abc import Mapping
 
+from basicsr_unlearn.proof.audit.level_checks import spent_words
 from basicsr_unlearn.report.audit_values import change_shown
 from basicsr_unlearn.report.pictures import kind
-from basicsr_unlearn.report.tables import amount
 
 
 def lead_words(audit: Mapping, found: Mapping) -> str:
@@ -19,9 +19,7 @@ def lead_words(audit: Mapping, found: Mapping) -> str:
 
 def budget_words(worst: Mapping) -> str:
     """Who has the worst lead, and within which budget."""
-    pairs = f'at most {amount(worst["pairs"], "forget pair")}' if worst['pairs'] else 'no forget pair'
-    steps = f' and {amount(worst["step"], "step")}' if worst['step'] else ', before any step'
-    return f'by {worst["attacker"]}, with {pairs}{steps}'
+    return f'by {worst["attacker"]}, {spent_words(worst)}'
 
 
 def zero_words(audit: Mapping, found: Mapping) -> str:

@@ -1,17 +1,9 @@
 """An audit.json written by hand, as of a network that forgot haze on its outputs but not in its weights."""
-from dataclasses import asdict
-
 import numpy as np
 
-from basicsr_unlearn.core.leads import (
-    Lead,
-    Trail,
-    family_leads,
-    leads_of,
-    spread_of_retrained,
-    strength,
-    worst_lead,
-)
+from basicsr_unlearn.core.leads import Trail
+from basicsr_unlearn.core.yardstick import Yardstick
+from basicsr_unlearn.proof.audit.attack_measurement import compared
 
 PSNR = {  # data set -> column -> mean in dB
     'haze': {'identity': 10.90, 'original': 20.98, 'unlearned': 11.02, 'retrained': 10.95},
@@ -128,7 +120,7 @@ def example_audit(retrained: int = 1) -> dict:
                           'share': {'steps': 0.01, 'samples': 0.01}}, 0.0),
     }
     return {
-        'schema': 2, 'name': 'audit_haze', 'created': '2025-11-20T16:40:12+00:00', 'seconds': 231.4, 'quick': False,
+        'schema': 3, 'name': 'audit_haze', 'created': '2025-11-20T16:40:12+00:00', 'seconds': 231.4, 'quick': False,
         'versions': {'basicsr_unlearn': '0.1.0', 'basicsr': '1.4.2', 'torch': '2.9.1', 'numpy': '2.3.5',
                      'scipy': '1.16.3', 'python': '3.11.14'},
         'option_file': 'audit_haze.yml', 'option_text': 'name: audit_haze  # <& "quoted">\nrequired: members\n',
@@ -153,27 +145,15 @@ def example_attacks(columns: list[str]) -> dict:
         trails[column] = [Trail(*who, {
             step: [round(mean + above + draw, 4) for draw in ((-0.25, 0.0, 0.25) if step else (0.0,))]
             for step, mean in zip(STEPS, by[kind])}) for who, by in LEARNED.items()]
-    retrained = {column: trails[column] for column in columns if column.startswith('retrained')}
-    against = list(retrained.values()) or [[Trail('identity', 'identity', 0, {0: [PSNR['haze']['identity']]})]]
-    leads, zero = leads_of(trails['unlearned'], against), spread_of_retrained(retrained)
-    families = family_leads(trails['unlearned'], against)
+    retrained = [column for column in columns if column.startswith('retrained')]
     return {
         'train': 'haze_train', 'retain': ['rain', 'noise'], 'test': 'haze', 'images': 12, 'pairs': [2, 8],
-        'steps': list(STEPS[1:]), 'draws': 3, 'patch': 48, 'quick': False, 'against': list(retrained) or ['identity'],
-        'trails': {column: [trail.record() for trail in found] for column, found in trails.items()},
-        'strength': {column: {str(pairs): {str(step): {
-            'value': round(found.value, 4), 'attacker': found.attacker} for step in STEPS
-            for found in [strength(trails[column], pairs, step)]} for pairs in (2, 8)} for column in columns},
-        'leads': [_rounded(lead) for lead in leads], 'worst': _rounded(worst_lead(leads)),
-        'families': {name: _rounded(lead) for name, lead in families.items()},
-        'zero': {column: {'value': round(lead.value, 4)} for column, lead in zero.items()},
+        'steps': list(STEPS[1:]), 'draws': 3, 'patch': 48, 'quick': False,
+        'method': {'seed': 0, 'parts': {'edit_opt': {'type': 'TransposeKernels'}}},
+        **compared(trails, retrained, PSNR['haze']['identity'], Yardstick()),
         'left_out': ['The norms: NAFNet has none that are trained.'],
         'predictors': {'distance': {column: round(0.2 * i, 3) for i, column in enumerate(columns) if i},
                        'barrier': {column: round(0.004 * i, 4) for i, column in enumerate(columns) if i}}}
-
-
-def _rounded(lead: Lead) -> dict:
-    return {key: round(value, 4) if isinstance(value, float) else value for key, value in asdict(lead).items()}
 
 
 def _verdict(references: list[str], leads: list[dict]) -> dict:

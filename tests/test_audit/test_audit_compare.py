@@ -143,6 +143,7 @@ def changed(what: str) -> dict:
     elif what == 'protocol':
         measured(audit, 'attacks')['draws'] = 1
     elif what == 'former':
+        audit['schema'] = 2
         audit['measurements']['relearning'] = {'state': 'measured', 'result': {'largest_gap': 4.3}}
     elif what == 'limits':
         audit['options']['verdict'] = {'levels': {'weights': {'forget_gap': 9}}}
@@ -218,8 +219,8 @@ def test_equal_names_are_told_apart_by_their_folders():
 @pytest.mark.parametrize('content, sentence', [
     (None, 'bad.json does not exist'), ('{', 'bad.json is no JSON'), ('\xff\x00', 'bad.json is no JSON'),
     ('[1]', 'is JSON but no audit'), ('{"schema": 1}', 'is JSON but no audit'),
-    ('{"schema": 2}', 'is JSON but no audit'),
-    ('{"schema": 3}', 'has schema 3 but schema 2 is the newest known here: update basicsr_unlearn'),
+    ('{"schema": 3}', 'is JSON but no audit'),
+    ('{"schema": 4}', 'has schema 4 but schema 3 is the newest known here: update basicsr_unlearn'),
     ('[' * 100000, 'bad.json is no JSON'), ('{"schema":' * 100000, 'bad.json is no JSON'),
 ])
 def test_a_file_that_is_no_audit_is_refused(files, capsys, in_tmp_path, content, sentence):
