@@ -41,8 +41,8 @@ def _known(result: Mapping) -> str:
     parts = [one['type'] for block in blocks for one in (block if isinstance(block, list) else [block])]
     if not parts:
         return 'They undid the parts of all methods, by their defaults; the run had none.'
-    return (f'They undid {enumerated(parts)} as the run had {"it" if len(parts) == 1 else "them"}, and the parts of all '
-            'other methods, by their defaults.')
+    return (f'They undid {enumerated(parts)} as the run had {"it" if len(parts) == 1 else "them"}, and the parts of '
+            'all other methods, by their defaults.')
 
 
 def _leads(result: Mapping, audit: Mapping) -> list[Block]:

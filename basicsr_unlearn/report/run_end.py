@@ -13,10 +13,10 @@ from basicsr_unlearn.models.unlearn_model import UnlearnModel
 from basicsr_unlearn.options.option_file import find_option_file
 from basicsr_unlearn.proof.run_record import run_record, yardstick_of_record
 from basicsr_unlearn.report.pages import write_findings
-from basicsr_unlearn.report.run_findings import run_findings
+from basicsr_unlearn.report.run_findings import run_findings, shipped_audit
 from basicsr_unlearn.report.tables import how_long, score_lines
 
-AUDITED = 'nafnet_allinone.pth'  # the original of options/audit_haze.yml
+AUDITED = 'nafnet_allinone.pth'  # the original of the audit files that are shipped
 
 
 @dataclass(frozen=True)
@@ -79,8 +79,9 @@ def run_told(run: FinishedRun) -> str:
     files = [('Network', short(network)), ('Report', folder / 'report.html'), ('Numbers', folder / 'run.json'),
              ('Next', 'does it come back? An audit attacks the network:')]
     parts += [f'{name + ":":<10}{value}' for name, value in files]
-    if Path(record['networks']['original']['path']).name == AUDITED and 'haze' in record['datasets']:
-        parts += ['  basicsr-unlearn audit -opt options/audit_haze.yml \\',
+    audit_file = shipped_audit(record['datasets'])
+    if Path(record['networks']['original']['path']).name == AUDITED and audit_file:
+        parts += [f'  basicsr-unlearn audit -opt {audit_file} \\',
                   f'    --force_yml networks:unlearned={short(network)}']
     else:
         parts += ['  basicsr-unlearn audit -opt COPY.yml',

@@ -32,6 +32,7 @@ UNTOLD = ('What attackers get back from the weights, and whether training images
 ONE_ATTACKER = ('What other attackers get back, who know the method, and whether training images can be told. An audit '
                 'tries:')
 AUDIT_COMMAND = 'basicsr-unlearn audit -opt options/audit_haze.yml'
+SHIPPED_AUDITS = ('haze', 'rain', 'noise')  # what the audit files that are shipped are of
 
 
 def run_findings(record: Mapping, strips: Mapping[str, Sequence[Strip]], option_file: str, option_text: str,
@@ -50,7 +51,8 @@ def run_findings(record: Mapping, strips: Mapping[str, Sequence[Strip]], option_
              ('ended by', record['ended_by']), ('in', how_long(record['seconds']))]
     places = standing_places(record)
     measured_more = cards is not None or not places
-    untold = [] if measured_more else [PageSection('What a run does not tell', [UNTOLD, Code(AUDIT_COMMAND)])]
+    command = f'basicsr-unlearn audit -opt {shipped_audit(record["datasets"]) or "options/audit_haze.yml"}'
+    untold = [] if measured_more else [PageSection('What a run does not tell', [UNTOLD, Code(command)])]
     return Findings(
         f'{record["headline"][0]} {record["name"]}', record['headline'], record['verdict'], facts,
         cause=record['likely_cause'] or '', slider=slider_of(record['datasets'], strips, metric, yardstick),
@@ -60,6 +62,12 @@ def run_findings(record: Mapping, strips: Mapping[str, Sequence[Strip]], option_
                   for name, of_set in strips.items() if of_set],
         opened=opened, sections=[*untold, *_tables(record), *_curves(record, places),
                                  *_method(record, option_file, option_text)])
+
+
+def shipped_audit(datasets: Mapping[str, Mapping]) -> str | None:
+    """The option file of an audit of what was forgotten, None where none is shipped."""
+    forgotten = [name for name, entry in datasets.items() if entry['role'] == 'forget' and name in SHIPPED_AUDITS]
+    return f'options/audit_{forgotten[0]}.yml' if forgotten else None
 
 
 def standing_places(record: Mapping) -> list[Place]:

@@ -113,3 +113,8 @@ def test_a_likely_cause_and_a_skill_that_never_was_are_told(tmp_path):
     of['datasets']['haze']['scores']['psnr'] = {'identity': 38.0, 'original': 20.0, 'unlearned': 30.0}
     page = written(tmp_path, of)
     assert 'The steps are too small.' in page.words and 'the original has no such skill' in page.words
+
+
+@pytest.mark.parametrize('forget, file', [('haze', 'audit_haze'), ('noise', 'audit_noise'), ('snow', 'audit_haze')])
+def test_a_run_names_the_audit_of_what_was_forgotten(tmp_path, forget, file):
+    assert f'audit -opt options/{file}.yml' in written(tmp_path, record(forget=forget)).folded
