@@ -22,7 +22,7 @@ def cell(name: str, haze: float, rain: float, **more) -> dict:
     run = {'steps': 200, 'batch': 8, 'patch': 64, 'passes': {'student_forward': 1600, 'student_backward': 1600},
            'seconds': 30, 'memory_mb': 700}
     return {'name': name, 'seed': 0, 'scores': {task: {'a': psnr} for task, psnr in (('haze', haze), ('rain', rain))},
-            'trails': [trail.record()], 'run': run, **more}
+            'trails': [trail.record()], 'left_out': [], 'run': run, **more}
 
 
 ORIGINAL = {**cell('original', 20, 30), 'identity': {'haze': {'a': 9.5}, 'rain': {'a': 20}}}

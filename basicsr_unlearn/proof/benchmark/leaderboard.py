@@ -125,9 +125,10 @@ def target_board(contest: Contest, original: Mapping, retrained: Sequence[Mappin
     Returns:
         `judged`, false where the original has nothing to forget or the retrained networks disagree, with the `reason`
         as a sentence and no rows; `notes`, sentences on networks that are no reference and left out, and on methods
-        that cost more than they are meant to; `references` by test set; `rows`, the original, the retrained networks,
-        each held against the others, as one row, then the methods, budget by budget, in each by score, numbers as
-        (mean, spread); `failures`, one sentence each. The spread is the standard deviation over seeds, None of one.
+        that cost more than they are meant to; `left_out`, sentences on attackers that could not be tried; `references`
+        by test set; `rows`, the original, the retrained networks, each held against the others, as one row, then the
+        methods, budget by budget, in each by score, numbers as (mean, spread); `failures`, one sentence each. The
+        spread is the standard deviation over seeds, None of one.
         `gap` is that at the strength `worst_at`, `lead` and `beyond` those within the number of pairs and steps
         `within` at which the mean lies furthest beyond the retrained networks; without one they are None, and no part
         of the score. `front` says that no method is cheaper and better.
@@ -135,7 +136,8 @@ def target_board(contest: Contest, original: Mapping, retrained: Sequence[Mappin
     target, yardstick = contest.target, contest.yardstick
     about = {'target': target, 'identity': {task: mean_psnr(original, task, 'identity') for task in original['scores']},
              'original': {task: mean_psnr(original, task) for task in original['scores']},
-             'strengths': [target, *contest.strengths], 'images': len(original['scores'][target])}
+             'strengths': [target, *contest.strengths], 'images': len(original['scores'][target]),
+             'left_out': original['left_out']}
     wrong = no_references(target, original, retrained, yardstick)
     reason = unjudged(target, original, [one for index, one in enumerate(retrained) if index not in wrong], yardstick)
     if reason:

@@ -7,8 +7,6 @@ import torch
 from basicsr.utils.registry import ARCH_REGISTRY
 from torch import nn
 
-from basicsr_unlearn.core.building import build_parts
-from basicsr_unlearn.core.parts import ANCHORS, EDITS, MASKS, Invertible
 from basicsr_unlearn.core.seeds import fresh_seed, own_random_numbers
 from basicsr_unlearn.data.mixed_dataset import MixedDataset
 from basicsr_unlearn.engine.networks import load_network
@@ -16,6 +14,7 @@ from basicsr_unlearn.errors import DataError
 from basicsr_unlearn.proof.attackers.attack_plan import AttackPlan, Material
 from basicsr_unlearn.proof.attackers.image_psnr import Pairs
 from basicsr_unlearn.proof.attackers.starts import known_parts
+from basicsr_unlearn.proof.run_method import TABLES, parts_of
 
 CHECKED_PAIRS = 4
 PAIRS_SEED = 0  # which images attackers have, the same for every network
@@ -30,7 +29,8 @@ def material_of(job: Mapping, plan: AttackPlan) -> Material:
         DataError: there is no forget pair.
     """
     attacks, seed = job['measure']['attacks'], job['record'].get('seed', 0)
-    own = parts_of_method(job['run']['options']['train']) if 'run' in job else []
+    train = job['run']['options']['train'] if 'run' in job else {}
+    own = parts_of({'parts': {key: train[key] for key in TABLES if train.get(key)}})
     parts = own + [part for part in known_parts() if type(part) not in map(type, own)]
     count = plan.draws * max(plan.pairs)  # each draw of others
     relatives = {'retrained': load_network(job['network'], job['relative'])} if job.get('relative') else {}
@@ -54,14 +54,6 @@ def untrained(opt: Mapping, seed: int) -> nn.Module:
     with own_random_numbers(seed):
         net = ARCH_REGISTRY.get(settings.pop('type'))(**settings)
     return net.to('cuda' if torch.cuda.is_available() and opt.get('num_gpu') != 0 else 'cpu')
-
-
-def parts_of_method(train: Mapping) -> list[Invertible]:
-    """The edits, masks and anchors of a method, which its attackers know, a proxy's with them."""
-    proxy = (train.get('proxy_opt') or {}).get('edit_opt')
-    return [*build_parts(EDITS, train.get('edit_opt'), 'edit_opt'), *build_parts(EDITS, proxy, 'proxy_opt.edit_opt'),
-            *build_parts(MASKS, train.get('mask_opt'), 'mask_opt'),
-            *build_parts(ANCHORS, train.get('anchor_opt'), 'anchor_opt')]
 
 
 def check_attack_data(blocks: Sequence[Mapping], where: str) -> None:
