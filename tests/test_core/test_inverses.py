@@ -10,9 +10,11 @@ import torch
 from torch import nn
 
 from basicsr_unlearn.core import ANCHORS, EDITS, MASKS
+from basicsr_unlearn.core.edits.attenuation_edit import WeightAttenuation, WeightDropout
 from basicsr_unlearn.core.edits.dampening_edit import SynapticDampening
 from basicsr_unlearn.core.edits.noise_edit import WeightNoise, spread_before
 from basicsr_unlearn.core.edits.reset_edit import ResetAll, ResetByFisher, ResetLastLayers, ResetSmallestGradient
+from basicsr_unlearn.core.edits.selection_edit import RepresentationSelection
 from basicsr_unlearn.core.edits.shrink_edit import ShrinkAndPerturb
 from basicsr_unlearn.core.edits.shuffle_edit import ShuffleTaps
 from basicsr_unlearn.core.edits.task_negation_edit import TaskNegation
@@ -188,6 +190,9 @@ HIDDEN = [  # an edit, and how many steps whoever undoes it has to learn: what w
     (ShuffleTaps(channels=True), 0),
     (ShrinkAndPerturb(), 0),
     (ShrinkAndPerturb(0.5, 1.0), 0),
+    (WeightAttenuation(), 0),
+    (WeightDropout(0.5), 6),
+    (RepresentationSelection(budget=9.0, iters=1, lr=1e-5), 0),  # one that learns for long learns the skill anew
 ]
 
 

@@ -21,10 +21,11 @@ def test_attenuation_multiplies_all_weights_and_its_inverse_divides_them():
     weak = deepcopy(net)
     WeightAttenuation(0.25)(weak, Evidence(net))
     torch.testing.assert_close(weak.weight, 0.25 * net.weight)
-    back, half = WeightAttenuation(0.25).attack(Evidence(weak))
+    lq = torch.rand(2, 3, 8, 8)
+    back, = WeightAttenuation(0.25).attack(Evidence(weak, [{'lq': lq, 'gt': net(lq).detach()}]))
     torch.testing.assert_close(back.net.weight, net.weight)
+    half, = WeightAttenuation(0.25).attack(Evidence(weak, [{'lq': lq, 'gt': 0.5 * net(lq).detach()}]))
     torch.testing.assert_close(half.net.bias, 0.5 * net.bias)
-    assert back.trains is None
 
 
 def test_dropout_sets_its_share_to_zero_and_the_runs_seed_tells_which():
@@ -34,7 +35,8 @@ def test_dropout_sets_its_share_to_zero_and_the_runs_seed_tells_which():
     gone = dropped.weight == 0
     assert float(gone.float().mean()) == pytest.approx(0.2, abs=0.02)
     assert torch.equal(dropped.weight[~gone], net.weight[~gone])
-    alone, others = WeightDropout(0.2).attack(Evidence(dropped, generator=seeded(3)))
+    pairs = [{'lq': torch.rand(2, 20, 8, 8), 'gt': torch.rand(2, 20, 6, 6)}]
+    alone, others = WeightDropout(0.2).attack(Evidence(dropped, pairs, generator=seeded(3)))
     assert torch.equal(alone.trains['weight'], gone) and torch.equal(others.trains['weight'], ~gone)
 
 

@@ -1,20 +1,20 @@
 """Weaken the weights: all by a factor, or some to nothing."""
-from copy import deepcopy
-
 import torch
 from torch import Tensor, nn
 
 from basicsr_unlearn.core.checks import check_share
 from basicsr_unlearn.core.hints import Share
-from basicsr_unlearn.core.inverses import drawn_again
+from basicsr_unlearn.core.inverses import check_attack, drawn_again, each_alone, of_lowest_error
 from basicsr_unlearn.core.parts import EDITS, Edit, Evidence, Start, live_parameters, registered_in
+
+SCALED_BACK = (0.25, 0.5, 0.75, 1.0)  # of the way, on the scale of logarithms: weights have grown since; our choice
 
 
 @registered_in(EDITS)
 class WeightAttenuation(Edit):
     """w <- factor w for all live weights.
 
-    Undone by division, which brings all of it back as long as little was trained since.
+    Undone by division, all the way or a part of it: all comes back as long as little was trained since.
 
     Args:
         factor: in (0, 1].
@@ -35,16 +35,11 @@ class WeightAttenuation(Edit):
         for _, p in live_parameters(net):
             p.mul_(self.factor)
 
-    @torch.no_grad()
     def attack(self, evidence: Evidence) -> list[Start]:
-        """The weights divided by the factor, and by its root, since training has grown some of them again."""
-        starts = []
-        for name, factor in (('weights scaled back', self.factor), ('weights scaled half way back', self.factor**0.5)):
-            net = deepcopy(evidence.teacher)
-            for _, p in live_parameters(net):
-                p.div_(factor)
-            starts.append(Start(name, net))
-        return starts
+        check_attack(self, evidence, 'forget')
+        own = {name: p.detach() for name, p in live_parameters(evidence.teacher)}
+        return [Start('weights scaled back', of_lowest_error(
+            ({name: p / self.factor**share for name, p in own.items()} for share in SCALED_BACK), evidence))]
 
 
 @registered_in(EDITS)
@@ -78,8 +73,5 @@ class WeightDropout(Edit):
                 for name, p in live_parameters(net)}
 
     def attack(self, evidence: Evidence) -> list[Start]:
-        """Those that were set to zero, drawn again from the run's seed, are trained alone; or all others."""
-        gone = self.drawn(evidence.teacher, drawn_again(evidence))
-        return [Start('dropped weights alone', deepcopy(evidence.teacher), gone),
-                Start('all but the dropped weights', deepcopy(evidence.teacher),
-                      {name: ~mask for name, mask in gone.items()})]
+        check_attack(self, evidence, 'forget')
+        return each_alone(self.drawn(evidence.teacher, drawn_again(evidence)), 'dropped weights', evidence)
