@@ -16,6 +16,7 @@ from basicsr_unlearn.core.parts import Edit, Start
 from basicsr_unlearn.errors import DataError, OptionError, TrainingError
 from basicsr_unlearn.proof.attackers.attack_plan import AttackPlan, Material
 from basicsr_unlearn.proof.attackers.image_psnr import psnr_of_images
+from basicsr_unlearn.proof.attackers.starts import known_parts
 from basicsr_unlearn.proof.attackers.sweep import sweep
 
 ACROSS = torch.tensor([[0, 0, 0], [0.25, 0.5, 0.25], [0, 0, 0]])  # the mean over a stripe and its neighbours
@@ -228,6 +229,18 @@ def test_quick_takes_three_families_and_one_draw():
         ('untouched', 0, 0), ('plain, Adam 0.001', 8, 100), ('plain, Adam 0.002', 8, 100)}
     assert all(len(scores) == 1 for trail in found.trails for scores in trail.curve.values())
     assert max(step for trail in found.trails for step in trail.curve if trail.family != 'plain') == 25
+
+
+def test_every_registered_part_has_its_turn_and_its_lack_is_said():
+    plan = AttackPlan(quick=True, patch=8, steps=(1,))
+    found = sweep(untrained(1), material(parts=None), plan, score)
+    undone = {trail.attacker.partition(':')[0] for trail in found.trails if trail.family == 'inverse'}
+    can = {type(part).__name__ for part in known_parts() if not part.no_inverse}
+    assert found.left_out == [] and undone <= can
+    assert {'TransposeKernels', 'ResetByFisher', 'TaskNegation', 'FisherMask', 'RepulsionAnchor'} <= undone
+    bare = sweep(untrained(1), material(parts=None, retain=(), untrained=None), plan, score)
+    assert any('ResetByFisher' in sentence and 'retain' in sentence for sentence in bare.left_out)
+    assert any('ResetAll' in sentence and 'untrained' in sentence for sentence in bare.left_out)
 
 
 def test_what_is_left_out_is_said():
