@@ -15,6 +15,7 @@ from basicsr_unlearn.errors import OptionError
 # towards where learning the forget pairs leads, in units of the way that it went.
 STEP_LENGTHS = (0.003, 0.01, 0.03, 0.1)
 WAY_LENGTHS = (0.5, 1.0, 2.0, 4.0, 8.0)
+LONGEST_WAY = 20  # steps that the attacker learns before he goes further along them; our choice
 
 
 def check_attack(part: Invertible, evidence: Evidence, *needed: str) -> None:
@@ -116,17 +117,18 @@ def towards_relearned(evidence: Evidence, iters: int, lr: float, lengths: Sequen
 
     Args:
         evidence: of the attacker, with forget batches.
-        iters, lr: of `tuned`, which learns them.
-        lengths: how far to go, in units of the way that this went; the best on the forget batches is taken.
+        iters, lr: of `tuned`, which learns them; beyond 20 steps their direction is enough.
+        lengths: how far to go, in units of the way that `iters` steps go; the best on the forget batches is taken.
 
     >>> net, batch = nn.Conv2d(1, 1, 1), {'lq': torch.ones(1, 1, 4, 4), 'gt': torch.full((1, 1, 4, 4), 9.0)}
     >>> bool(towards_relearned(Evidence(net, [batch]), 5, 0.01).bias > net.bias)
     True
     """
-    there = tuned(evidence.teacher, evidence.forget, iters, lr, evidence.error)
+    steps = min(iters, LONGEST_WAY)
+    there = tuned(evidence.teacher, evidence.forget, steps, lr, evidence.error)
     own = {name: p.detach() for name, p in live_parameters(evidence.teacher)}
-    return of_lowest_error(({name: p.lerp(there[name], length) for name, p in own.items()} for length in lengths),
-                           evidence)
+    return of_lowest_error(({name: p.lerp(there[name], length * iters / steps) for name, p in own.items()}
+                            for length in lengths), evidence)
 
 
 def _forget_error(net: nn.Module, evidence: Evidence) -> float:

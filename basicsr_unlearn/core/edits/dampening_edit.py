@@ -6,16 +6,17 @@ from torch import Tensor, nn
 
 from basicsr_unlearn.core.checks import check_number
 from basicsr_unlearn.core.hints import NotNegative, Positive
-from basicsr_unlearn.core.importance import fisher, highest_share, output_sensitivity
+from basicsr_unlearn.core.importance import fisher, output_sensitivity
 from basicsr_unlearn.core.inverses import check_attack, each_alone, of_lowest_error
 from basicsr_unlearn.core.parts import EDITS, Edit, Evidence, Start, live_parameters, registered_in
 
-# Of the attacker, all our choice: the share of the weights that counts as dampened where none exceeds alpha any more;
-# the most that the formula multiplies one with; what all are multiplied with; and in its place powers of what the
-# formula says, each times a factor, since few pairs measure importances only roughly.
-FEW_DAMPENED, HIGHEST = 0.01, 1e4
-FACTORS = tuple(2.0**power for power in range(1, 9))
+# Of the attacker, all our choice: what weights that are chosen again are multiplied with; powers of what the formula
+# says, at most the highest, each times a factor, since few pairs measure importances roughly; and the sizes that small
+# weights are raised to, in units of the mean size of the others.
+FACTORS = (2.0, 8.0, 32.0, 128.0)
 POWERS = tuple((power, factor) for power in (0.5, 1.0) for factor in (0.5, 1.0, 2.0, 4.0))
+HIGHEST = 1e4
+SIZES = (0.25, 0.5, 1.0)
 
 
 @registered_in(EDITS)
@@ -26,7 +27,8 @@ class SynapticDampening(Edit):
     stay as they are.
 
     Undone by measuring the importances again on pairs of one's own, and scaling the chosen weights up as far as that
-    helps. What was set to zero does not come back, but little else has to be trained.
+    helps; or by what shows without any pair: dampened weights are small and keep their signs. Raised to the size of
+    others, or trained alone, they bring some of the skill back. What was set to zero has to be learned.
 
     Args:
         alpha: how many times more a weight must matter to the forget set, above 0.
@@ -64,9 +66,7 @@ class SynapticDampening(Edit):
         forget, retain = self.importance(net, evidence.forget), self.importance(net, evidence.retain)
         own = {name: p.detach() for name, p in live_parameters(net)}
         chosen = {name: forget[name] > self.alpha * retain[name] for name in own}
-        if not any(mask.any() for mask in chosen.values()):
-            ratio = {name: torch.where(forget[name] > 0, forget[name] / retain[name], 0) for name in own}
-            chosen = highest_share(ratio, FEW_DAMPENED)
+        small = {name: p.abs() <= p.std(unbiased=False) * self.dampening / self.alpha for name, p in own.items()}
 
         def raised() -> Iterator[dict[str, Tensor]]:
             for factor in FACTORS:
@@ -74,10 +74,12 @@ class SynapticDampening(Edit):
             for power, factor in POWERS:
                 yield {name: torch.where(chosen[name], factor * p * self._inverse(forget[name], retain[name]) ** power,
                                          p) for name, p in own.items()}
+            for size in SIZES:
+                yield {name: torch.where(small[name], p.sign() * size * p[~small[name]].abs().mean().nan_to_num(), p)
+                       for name, p in own.items()}
 
-        empty = {name: mask | (own[name] == 0) for name, mask in chosen.items()}
         return [Start('dampened weights scaled up', of_lowest_error(raised(), evidence)),
-                *each_alone(empty, 'dampened weights', evidence)]
+                *each_alone(small, 'small weights', evidence)]
 
     def _inverse(self, forget: Tensor, retain: Tensor) -> Tensor:
         """What a chosen weight was divided by, between 1 and `HIGHEST`; 1 where it matters to neither."""

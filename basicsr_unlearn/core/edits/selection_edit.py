@@ -10,7 +10,7 @@ from basicsr_unlearn.core.checks import check_number, check_share, check_whole
 from basicsr_unlearn.core.hints import Count, NotNegative, Positive, Share
 from basicsr_unlearn.core.images import degraded_as_output
 from basicsr_unlearn.core.importance import mean_gradient
-from basicsr_unlearn.core.inverses import check_attack, of_lowest_error
+from basicsr_unlearn.core.inverses import LONGEST_WAY, check_attack, of_lowest_error
 from basicsr_unlearn.core.modes import eval_mode
 from basicsr_unlearn.core.parts import EDITS, Edit, ErrorOf, Evidence, Start, live_parameters, registered_in
 from basicsr_unlearn.core.samples import Batch
@@ -80,7 +80,7 @@ class RepresentationSelection(Edit):
         self.budget, self.share, self.power, self.iters, self.lr = budget, share, power, iters, lr
 
     def __call__(self, net: nn.Module, evidence: Evidence) -> None:
-        way = self.selected(evidence)
+        way = self.selected(*self.elicited(evidence, self.iters), self.power)
         limit = (1 + self.budget) * mean_error(net, evidence.retain, evidence.error)
         end = error_of_input(evidence.forget)
 
@@ -103,22 +103,27 @@ class RepresentationSelection(Edit):
     def attack(self, evidence: Evidence) -> list[Start]:
         """Back along the selected gradient, and along the whole one, as far as the attacker's pairs gain by it."""
         check_attack(self, evidence, 'forget')
-        starts = []
+        starts, gradients = [], self.elicited(evidence, LONGEST_WAY)
         for name, power in (('step back along the selected gradient', self.power),
                             ('step back along the whole gradient', 0.0)):
-            way = self.selected(evidence, power)
+            way = self.selected(*gradients, power)
             starts.append(Start(name, of_lowest_error((dict(along(evidence.teacher, way, -FIRST_STEP * 2**i)
                                                             .named_parameters()) for i in range(DOUBLINGS)), evidence)))
         return starts
 
-    def selected(self, evidence: Evidence, power: float | None = None) -> dict[str, Tensor]:
-        """The gradient of the error on the forget batches, by parameter name, without what is shared."""
+    def elicited(self, evidence: Evidence, steps: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """The gradients of the error on the forget and on the retain batches, by parameter name, after at most so many
+        steps on the forget batches.
+        """
         copy = deepcopy(evidence.teacher)
-        copy.load_state_dict(tuned(copy, evidence.forget, self.iters, self.lr, evidence.error), strict=False)
-        forget, shared = (mean_gradient(copy, batches, evidence.error)
-                          for batches in (evidence.forget, evidence.retain or evidence.forget))
-        return {name: collapsed(gradient.flatten(1), shared[name].flatten(1), self.share,
-                                self.power if power is None else power).view_as(gradient)
+        copy.load_state_dict(tuned(copy, evidence.forget, min(steps, self.iters), self.lr, evidence.error),
+                             strict=False)
+        return tuple(mean_gradient(copy, batches, evidence.error)
+                     for batches in (evidence.forget, evidence.retain or evidence.forget))
+
+    def selected(self, forget: dict[str, Tensor], shared: dict[str, Tensor], power: float) -> dict[str, Tensor]:
+        """The gradients of matrices on the forget batches, without what is shared with the retain batches."""
+        return {name: collapsed(gradient.flatten(1), shared[name].flatten(1), self.share, power).view_as(gradient)
                 for name, gradient in forget.items() if gradient.dim() in (2, 4)}
 
 
