@@ -18,7 +18,10 @@ from basicsr_unlearn.cli import commands as cli
 from basicsr_unlearn.core.leads import Trail
 from basicsr_unlearn.core.yardstick import Yardstick
 from basicsr_unlearn.engine.entry import guarded
+from basicsr_unlearn.proof.attackers.attack_plan import AttackPlan, Material
+from basicsr_unlearn.proof.attackers.sweep import MeanScore, Sweep, sweep
 from basicsr_unlearn.proof.benchmark import benchmark_jobs, material
+from basicsr_unlearn.proof.benchmark import cell as benchmark_cell
 from basicsr_unlearn.proof.benchmark.benchmark_jobs import check_selected, jobs_of
 from basicsr_unlearn.proof.benchmark.benchmark_plan import read_benchmark, run_options
 from basicsr_unlearn.proof.benchmark.cell import run_job
@@ -96,9 +99,19 @@ def started(monkeypatch) -> list[str]:
         with open(log, 'w') as output, redirect_stderr(output):  # stdout is the command's own meanwhile
             return guarded(lambda: run_job(json.loads(json.dumps(job))))
 
+    def untouched(net: torch.nn.Module, material: Material, plan: AttackPlan, measure: MeanScore, *_) -> Sweep:
+        return Sweep([Trail('untouched', 'plain', 0, {0: [measure(net)]})], [])
+
     monkeypatch.setattr(benchmark, 'start', start)
-    monkeypatch.setattr(material, 'known_parts', list)  # what undoes others' methods takes seconds a network
+    monkeypatch.setattr(benchmark_cell, 'sweep', untouched)
     return names
+
+
+@pytest.fixture
+def attacked(started, monkeypatch) -> None:
+    """Attackers that learn, without those that undo what the method has not done: each takes a moment."""
+    monkeypatch.setattr(benchmark_cell, 'sweep', sweep)
+    monkeypatch.setattr(material, 'known_parts', list)
 
 
 def run(*flags: str) -> int:
@@ -137,7 +150,7 @@ def test_what_is_finished_is_not_run_again_and_what_has_changed_is(job, started,
     assert run('--quick') == 0 and started == ['haze_retrained0']
 
 
-def test_records_and_leaderboard_hold_what_was_done(job, started):
+def test_records_and_leaderboard_hold_what_was_done(job, started, attacked):
     write(changed(BENCHMARK, 'seeds', [0, 3]))
     assert run('--only', 'method=ascent,seed=3') == 0 and started == [*CELLS[:2], 'haze_ascent_seed3']
     record = json.loads((RESULTS / 'cells' / 'haze_ascent_seed3.json').read_text())
@@ -208,7 +221,7 @@ def test_an_interrupted_benchmark_leaves_no_cell_running_and_goes_on(job, starte
     assert run('--quick') == 0 and started == CELLS
 
 
-def test_the_whole_sweep_of_one_network_against_a_retrained_one(job, started):
+def test_the_whole_sweep_of_one_network_against_a_retrained_one(job, attacked):
     plan = {'pairs': [2, 4], 'steps': [1, 2], 'rates': [1e-3], 'draws': 2, 'patch': 16, 'images': 2}
     write({**BENCHMARK, 'attacks': plan, 'methods': [{'method': 'deep', 'total_iter': 1}],
            'targets': {'haze': {**TARGET, 'retrained': ['retrained.pth', 'other.pth'],
