@@ -31,10 +31,10 @@ and Rain100H laid out as docs/data.md shows:
   basicsr-unlearn train -opt options/unlearn_haze_calibrated.yml
   basicsr-unlearn audit -opt options/audit_haze.yml --quick
       with the three strongest attackers: what they find is left, but what they
-      do not find may be; TIMEQUICK on 2 cores
+      do not find may be; about 3 minutes a network on 2 cores
   basicsr-unlearn audit -opt options/audit_haze.yml
-      with all of them; TIMEFULL, of which the next audit with the same
-      retrained networks saves most
+      with all of them: up to 20 minutes a network, and the next audit with the
+      same retrained networks attacks the new one alone
   basicsr-unlearn audit -opt options/audit_haze.yml --self-check
       do the attackers tell a retrained network from the original?
 

@@ -129,4 +129,5 @@ def _relearn_words(found: LearnedAgain, yardstick: Yardstick, several: bool) -> 
         return (f'The skill{of} still sleeps in the weights: learned again in {found.steps} steps, '
                 f'{yardstick.shown(found.lead)} ahead of the retrained network.')
     return (f'Learned again for {found.steps} steps{of}, it is no more than {SLEEPING_LEAD:g} dB ahead of the '
-            'retrained network; an attacker who knows the method may do better.')
+            'retrained network, by one attacker at one rate: one who knows the method may do better, see '
+            'basicsr-unlearn audit.')

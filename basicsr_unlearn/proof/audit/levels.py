@@ -108,7 +108,7 @@ def headline(outcome: str, levels: Mapping[str, Mapping], audit: Mapping, yardst
                    'Forgotten by its outputs; no level asks what attackers reach.'}[outcome]
     if FAILED in leads and outcome in ('outputs', 'members'):
         worst = result_of(audit, 'attacks')['worst']
-        words += (f' The skill is still in the weights: {worst["attacker"]}, {spent_words(worst)}, has it '
+        words += (f' The skill still sleeps in the weights: {worst["attacker"]}, {spent_words(worst)}, has it '
                   f'{yardstick.shown(worst["beyond"])} ahead of the retrained networks.')
     return words
 
