@@ -1,7 +1,5 @@
 """The sections of an audit's option file."""
-from typing import Annotated, Literal
-
-from annotated_types import MinLen
+from typing import Literal
 
 from basicsr_unlearn.core.attacks import AttackOptions
 from basicsr_unlearn.core.hints import Count, NotNegative, Positive
@@ -11,7 +9,6 @@ from basicsr_unlearn.options.signatures import plain
 from basicsr_unlearn.options.values import FromZero, Plugin, Section, Text, needed, option
 
 Few = Count | None
-Steps = Annotated[list[Count], MinLen(1)]
 
 
 class Networks(Section):

@@ -323,8 +323,8 @@ def test_another_metric_can_judge_and_lower_can_be_better(audit):
     assert result['scores']['metrics']['away'] == {'unit': 'dB', 'better': 'lower'}
     assert result['forgetting']['dark']['skill'] == pytest.approx(100 - mean['original'], abs=1e-4)
     assert result['forgetting']['dark']['gap']['value'] == 0 and result['keeping']['tinted']['loss']['value'] == 0
-    strength = result['attacks']['strength']['unlearned']['2']
-    assert strength['0']['value'] == 100 > strength['5']['value']
+    untouched, strength = result['attacks']['trails']['unlearned'][0], result['attacks']['strength']['unlearned']['2']
+    assert untouched['curve'] == {'0': [100]} and strength['5']['value'] <= strength['0']['value'] < 100
     assert code == 0 and found['verdict']['metric']['better'] == 'lower'
     assert any('PSNR was not used' in warning for warning in found['verdict']['warnings'])
 
