@@ -3,7 +3,14 @@ from collections.abc import Mapping, Sequence
 
 from basicsr_unlearn.core.leads import Trail, strength
 from basicsr_unlearn.proof.words import enumerated
-from basicsr_unlearn.report.attack_words import by_family, lead_words, limit_of, retrained_against, zero_words
+from basicsr_unlearn.report.attack_words import (
+    NO_RETRAINED_WORDS,
+    by_family,
+    lead_words,
+    limit_of,
+    retrained_against,
+    zero_words,
+)
 from basicsr_unlearn.report.audit_values import (
     columns_of,
     digits_of,
@@ -47,7 +54,7 @@ def _known(result: Mapping) -> str:
 
 def _leads(result: Mapping, audit: Mapping) -> list[Block]:
     digits, limit = digits_of(audit), limit_of(audit)
-    over = 'the mean of the retrained networks' if retrained_against(result) else enumerated(result['against'])
+    over = 'the mean of the retrained networks' if retrained_against(result) else NO_RETRAINED_WORDS
     within = '' if limit is None else f' It may be at most {yardstick_of_audit(audit).shown(limit)}.'
     head = ['pairs', 'step', 'lead', 'beyond']
     rows = [[one['attacker'], one['family'], str(one['pairs']), str(one['step']), ranged(one, digits, sign=True),

@@ -4,6 +4,7 @@ from math import log1p
 
 from basicsr_unlearn.proof.words import capital
 from basicsr_unlearn.report.attack_words import (
+    NO_RETRAINED_WORDS,
     budget_words,
     by_family,
     lead_words,
@@ -15,7 +16,6 @@ from basicsr_unlearn.report.audit_values import change_shown, digits_of, in_unit
 from basicsr_unlearn.report.charts import AxisRow, Line, axis_around, line_chart, rows_chart
 from basicsr_unlearn.report.drawing import Drawing
 from basicsr_unlearn.report.findings import Card, Panel
-from basicsr_unlearn.report.pictures import kind
 from basicsr_unlearn.report.tables import amount, cut, number
 
 SHOWN_FAMILIES = 9  # on the first page; all of them are in the table below
@@ -47,7 +47,7 @@ def _shown_pairs(found: Mapping) -> int:
 def _strengths(audit: Mapping, found: Mapping, pairs: int) -> Drawing:
     curves = {column: {int(step): one['value'] for step, one in by_pairs[str(pairs)].items()}
               for column, by_pairs in found['strength'].items() if by_pairs.get(str(pairs))}
-    retrained = {column: curve for column, curve in curves.items() if kind(column) == 'retrained'}
+    retrained = {column: curves[column] for column in retrained_against(found) if column in curves}
     lines = [Line(column, 'original', sorted(curve.items())) for column, curve in curves.items()
              if column == 'original']
     steps = sorted(set.intersection(*map(set, retrained.values()))) if retrained else []
@@ -83,5 +83,5 @@ def _families(audit: Mapping, found: Mapping) -> Drawing:
 
 def _left_out(found: Mapping) -> str:
     more = len(found['families']) - SHOWN_FAMILIES
-    words = f'Beyond {"the best retrained network" if retrained_against(found) else " and ".join(found["against"])}.'
+    words = f'Beyond {"the best retrained network" if retrained_against(found) else NO_RETRAINED_WORDS}.'
     return f'{words} {more} more families below.' if more > 0 else words

@@ -5,12 +5,14 @@ from basicsr_unlearn.proof.audit.level_checks import spent_words
 from basicsr_unlearn.report.audit_values import change_shown
 from basicsr_unlearn.report.pictures import kind
 
+NO_RETRAINED_WORDS = 'the identity baseline'  # what leads are held against without a retrained network
+
 
 def lead_words(audit: Mapping, found: Mapping) -> str:
     """The worst lead over the mean and above the range of the retrained networks, or over what stands in for them."""
     worst, retrained = found['worst'], retrained_against(found)
     if not retrained:
-        return f'{change_shown(worst["value"], audit)} over {" and ".join(found["against"]) or "its own start"}'
+        return f'{change_shown(worst["value"], audit)} over {NO_RETRAINED_WORDS}'
     if len(retrained) == 1:
         return f'{change_shown(worst["value"], audit)} over the retrained network'
     return (f'{change_shown(worst["value"], audit)} over the mean of the retrained networks, '

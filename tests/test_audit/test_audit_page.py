@@ -83,7 +83,7 @@ def test_failed_and_limits_are_said_on_the_first_page(tmp_path):
     audit['quick'] = True
     page = written(tmp_path, audit)
     for shown in ('Failed', 'the required level, weights', 'over-forgotten', 'There is no retrained network',
-                  'quick: attacked by three kinds', 'over identity'):
+                  'quick: attacked by three kinds', 'over the identity baseline'):
         assert shown in page.above, shown
     assert 'What limits' not in written(tmp_path, example_audit()).words
 
@@ -167,6 +167,10 @@ def test_the_band_is_the_range_of_the_retrained_networks():
     chart = audit_findings(example_audit(3), {}).panel.cards[0].drawing
     (band,) = [shape for shape in chart.shapes if shape.kind == 'polygon']
     lines = [shape.points for shape in chart.shapes if shape.css == 'line retrained faint']
+    audit = example_audit(3)
+    audit['measurements']['attacks']['result']['against'].remove('retrained 3')  # one that is no reference
+    without = audit_findings(audit, {}).panel.cards[0].drawing
+    assert sum(shape.css == 'line retrained faint' for shape in without.shapes) == 2
     assert len(lines) == 3 and len(band.points) == 2 * len(lines[0])
     assert [y for _, y in band.points] == [*(y for _, y in lines[2]), *(y for _, y in reversed(lines[0]))]
 

@@ -105,7 +105,7 @@ def test_what_the_attackers_reached_stands_in_full():
     assert 'They undid the parts of all methods, by their defaults.' in audit_markdown(audit)
 
 
-@pytest.mark.parametrize('retrained, words', [(0, 'over identity.'), (1, 'over the retrained network.')])
+@pytest.mark.parametrize('retrained, words', [(0, 'over the identity baseline.'), (1, 'over the retrained network.')])
 def test_what_a_lead_is_held_against_is_named(retrained, words):
     audit = example_audit(retrained)
     lead, zero = 'There is no retrained network' if not retrained else 'the zero of the lead has no spread', words
