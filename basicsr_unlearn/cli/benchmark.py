@@ -40,7 +40,7 @@ schedule), forget targets with their images, retrained networks, methods and
 seeds. The one that is shipped compares all methods on haze, rain and noise. It
 needs BSD500, CBSD68, SOTS-indoor, Rain100H and PolyU laid out as docs/data.md
 shows. A cell, one method on one target with one seed, takes 3 to 9 minutes of
-one core; all of them a day. What is finished is not run again.
+one core; all of them more than a day. What is finished is not run again.
 
   basicsr-unlearn benchmark -opt options/benchmark_nafnet.yml --quick \\
       --only target=haze,method=calibrated,seed=0
