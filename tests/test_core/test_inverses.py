@@ -19,7 +19,7 @@ from basicsr_unlearn.core.edits.shrink_edit import ShrinkAndPerturb
 from basicsr_unlearn.core.edits.shuffle_edit import ShuffleTaps
 from basicsr_unlearn.core.edits.task_negation_edit import TaskNegation
 from basicsr_unlearn.core.edits.transposition_edit import KernelChoice, TransposeKernels
-from basicsr_unlearn.core.inverses import each_alone, of_lowest_error
+from basicsr_unlearn.core.inverses import each_alone, of_lowest_error, towards_relearned
 from basicsr_unlearn.core.masking import Masking
 from basicsr_unlearn.core.parts import Edit, Evidence, Mask, Start, check_invertible, live_parameters, restoration_error
 from basicsr_unlearn.core.reset_inverses import nearest_to_untrained
@@ -263,6 +263,26 @@ def test_reset_weights_are_found_by_the_seed_and_a_full_reset_leaves_nothing():
     found = nearest_to_untrained(attacker(unlearned), None, list(changed), 0.3)
     assert all(torch.equal(found[name], mask) for name, mask in changed.items())
     assert ResetAll(1.0).attack(Evidence(unlearned)) == []
+
+
+def test_dampened_weights_are_known_by_their_size():
+    unlearned = unlearned_by(SynapticDampening(), original())
+    alone, = (start for start in SynapticDampening().attack(attacker(unlearned)) if start.name == 'small weights alone')
+    kernels = alone.trains['body.weight']
+    assert kernels[unlearned.body.weight != original().body.weight].all() and not kernels[2:].all()
+
+
+def test_a_long_way_is_learned_in_few_steps_and_gone_to_its_end():
+    counted, batch = [], {'lq': torch.ones(1, 1, 2, 2), 'gt': torch.full((1, 1, 2, 2), 1000.0)}
+
+    def counting(net, batch):
+        counted.append(torch.is_grad_enabled())
+        return restoration_error(net, batch)
+
+    net = nn.Conv2d(1, 1, 1)
+    there = towards_relearned(Evidence(net, [batch], error=counting), iters=100, lr=0.01, lengths=(1.0,))
+    assert sum(counted) == 20  # steps; Adam goes lr in each, as long as the gradient stays
+    assert float((there.bias - net.bias).detach()) == pytest.approx(1.0, rel=1e-3)
 
 
 def test_a_network_without_square_kernels_has_none_to_swap_back():
