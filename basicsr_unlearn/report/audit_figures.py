@@ -107,7 +107,7 @@ def differences(names: Sequence[str], audits: Sequence[Mapping]) -> list[str]:
     results = [_at(audit, 'measurements', 'attacks', 'result') for audit in audits]
     compare([result and tuple(str(result.get(key)) for key in PROTOCOL) for result in results],
             'Networks were attacked in another way in {others} than in {first}, so leads do not compare.')
-    former = [name for name, audit in zip(names, audits) if 'relearning' in audit['measurements']]
+    former = [name for name, audit in zip(names, audits) if _at(audit, 'measurements', 'relearning', 'result')]
     if former:
         found.append(f'The leads of {", ".join(former)} are not shown: they were those of one attacker at one rate, '
                      'who did not know the method. Audit the network again.')

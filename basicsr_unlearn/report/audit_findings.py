@@ -45,7 +45,7 @@ def audit_findings(audit: Mapping, strips: Mapping[str, Sequence[Strip]]) -> Fin
     facts = [('outcome', verdict['outcome']), ('audit', audit['name']),
              ('made', f'{audit["created"][:16].replace("T", " ")} UTC'), ('in', how_long(audit['seconds']))]
     facts += worst_facts(audit)
-    facts += [('', 'quick: attacked by three kinds of attackers alone')] if audit['quick'] else []
+    facts += [('', 'quick: three kinds of attackers at most')] if audit['quick'] else []
     levels = [LevelState(name, level['state'], name == verdict['required'], LEVEL_MEANINGS.get(name, ''),
                          blamed(level)[:2]) for name, level in verdict['levels'].items()]
     places = audit_places(audit)

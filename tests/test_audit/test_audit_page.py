@@ -83,7 +83,7 @@ def test_failed_and_limits_are_said_on_the_first_page(tmp_path):
     audit['quick'] = True
     page = written(tmp_path, audit)
     for shown in ('Failed', 'the required level, weights', 'over-forgotten', 'There is no retrained network',
-                  'quick: attacked by three kinds', 'over the identity baseline'):
+                  'quick: three kinds of attackers', 'over the identity baseline'):
         assert shown in page.above, shown
     assert 'What limits' not in written(tmp_path, example_audit()).words
 
