@@ -33,8 +33,8 @@ and Rain100H laid out as docs/data.md shows:
       with the three strongest attackers: what they find is left, but what they
       do not find may be; about 3 minutes a network on 2 cores
   basicsr-unlearn audit -opt options/audit_haze.yml
-      with all of them: up to 20 minutes a network, and the next audit with the
-      same retrained networks attacks the new one alone
+      with all of them: up to 20 minutes a network, and the next audit of a
+      network of the same method attacks that one alone
   basicsr-unlearn audit -opt options/audit_haze.yml --self-check
       do the attackers tell a retrained network from the original?
 

@@ -162,12 +162,17 @@ def test_without_a_retrained_network_the_reference_is_named(audit):
     assert 'untouched input, for want of a retrained network' in found['verdict']['sentence']
 
 
-def test_attackers_undo_the_parts_that_the_record_of_the_run_has(audit):
+def test_attackers_undo_the_parts_that_the_record_of_the_run_has(audit, monkeypatch):
     _, found = audit()
     assert any('No record' in warning for warning in found['verdict']['warnings'])
-    network = audit.folder / 'nets/hidden.pth'
-    record = {'seed': 5, 'parts': {'edit_opt': {'type': 'TransposeKernels', 'share': 0.5}},
-              'networks': {'unlearned': {'sha256': file_digest(str(network))}}}
+    record = {'seed': 0, 'parts': {'edit_opt': {'type': 'TransposeKernels'}},
+              'networks': {'unlearned': {'sha256': file_digest(f'{audit.folder}/nets/hidden.pth')}}}
+    (audit.folder / RUN_FILE).write_text(json.dumps(record))
+    with monkeypatch.context() as patch:
+        patch.setattr('basicsr_unlearn.proof.audit.attacking.sweep', None)  # these are tried without a record too
+        _, found = audit()
+    assert found['measurements']['attacks']['result']['method']['parts'] == record['parts']
+    record |= {'seed': 5, 'parts': {'edit_opt': {'type': 'TransposeKernels', 'share': 0.5}}}
     (audit.folder / RUN_FILE).write_text(json.dumps(record))
     _, found = audit()
     assert found['measurements']['attacks']['result']['method'] == {'seed': 5, 'parts': record['parts']}

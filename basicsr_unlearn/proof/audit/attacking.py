@@ -37,6 +37,10 @@ class Attacking:
         self.photographs = [context.contents(self.test).photographs[position] for position in scored]
         self._scored = context.marks(self.test, scored)
         self.method = attacked_method(context)
+        known = known_parts()  # of the run's own parts those remain that the defaults of all methods do not hold
+        self._own = [part for part in (parts_of(self.method) if self.method else [])
+                     if not any(type(part) is type(other) and vars(part) == vars(other) for other in known)]
+        self._parts = [*self._own, *(part for part in known if type(part) not in map(type, self._own))]
 
     @cached_property
     def _pairs(self) -> tuple[list, list]:
@@ -61,7 +65,8 @@ class Attacking:
         digests = [context.digest(one) for one in relatives.values()]
         metric = context.working_metrics[0][context.audit.metric]
         key = context.key('attacks', path, [self.train, *self.retain, self.test],
-                          [asdict(self.plan), len(self.items), metric, self.method, digests])
+                          [asdict(self.plan), len(self.items), metric, self.method if self._own or self._seed else None,
+                           digests])
 
         def compute() -> dict:
             with context.progress(None, f'attacks on {column}', None, 'score') as bar:
@@ -92,10 +97,8 @@ class Attacking:
         return {name: path for name, path in files.items() if self.context.digest(path) != own}
 
     def _material(self, relatives: Mapping[str, str]) -> Material:
-        own = parts_of(self.method) if self.method else []
-        known = [part for part in known_parts() if type(part) not in map(type, own)]
         forget, retain = self._pairs
-        return Material(forget, retain, self._fresh, [*own, *known],
+        return Material(forget, retain, self._fresh, self._parts,
                         {name: self.context.net(name) for name in relatives}, self._seed)
 
     @property
