@@ -210,6 +210,11 @@ def _unlearning(opt: Mapping, built: Built) -> None:
     if train.get('conflict_opt') and not 0 < len(forgetting) < len(parts):
         raise OptionError('train.conflict_opt needs a forget_opt and a term that holds the rest, whose gradients it '
                           'reconciles.')
+    if ((train.get('conflict_opt') or {}).get('mask') and set(parts) - set(forgetting) == {'retain_opt'}
+            and train['retain_opt'].get('target') == 'teacher' and not train.get('edit_opt')):
+        raise OptionError('train.conflict_opt.mask goes by the gradient of retain_opt, which is 0 towards the teacher'
+                          ' as long as the network is the original, so that nothing would ever move: write '
+                          'train.retain_opt.target: gt.')
     judge, metrics = (train.get('skill_opt') or {}).get('metric'), (opt.get('val') or {}).get('metrics') or {}
     if judge is not None and judge not in metrics:
         raise OptionError(f'train.skill_opt.metric is {judge}, which is not under val.metrics: add it there'

@@ -160,6 +160,7 @@ def test_no_dual_weight_without_its_option(unlearn, steps):
     ({'train.conflict_opt': {'project': True}, 'train.retain_opt': None}, 'train.conflict_opt needs a forget_opt'),
     ({'train.conflict_opt': {'max_ratio': 0}}, 'train.conflict_opt.max_ratio'),
     ({'train.conflict_opt': {'momentum': 1.0}}, 'train.conflict_opt.momentum'),
+    ({'train.conflict_opt': {'mask': True}, 'train.retain_opt.target': 'teacher'}, 'write train.retain_opt.target: gt'),
     ({'train.adversarial_opt': {'type': 'RelearningResistanceLoss', 'target': 'proxy'}},
      'train.adversarial_opt.target is proxy, but there is no such network'),
     ({'train.adversarial_opt': {'type': 'RelearningResistanceLoss', 'lr': [1e-3]}}, 'train.adversarial_opt'),
