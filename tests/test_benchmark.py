@@ -23,7 +23,7 @@ from basicsr_unlearn.proof.attackers.sweep import MeanScore, Sweep, sweep
 from basicsr_unlearn.proof.benchmark import benchmark_jobs, material
 from basicsr_unlearn.proof.benchmark import cell as benchmark_cell
 from basicsr_unlearn.proof.benchmark.benchmark_jobs import check_selected, jobs_of
-from basicsr_unlearn.proof.benchmark.benchmark_plan import read_benchmark, run_options
+from basicsr_unlearn.proof.benchmark.benchmark_plan import methods_of, read_benchmark, run_options
 from basicsr_unlearn.proof.benchmark.cell import run_job
 from basicsr_unlearn.proof.benchmark.estimate import estimate
 from basicsr_unlearn.proof.benchmark.leaderboard import Contest, overview, reference_of, target_board
@@ -243,6 +243,32 @@ def test_the_whole_sweep_of_one_network_against_a_retrained_one(job, attacked):
                                             + max(0, row['beyond'][0]))
     original = board['targets']['haze']['rows'][0]
     assert original['beyond'][0] > 1  # 2.5 dB of its skill, which no attacker needs to learn
+
+
+def test_a_method_may_be_attacked_otherwise_and_the_references_with_it(job, started, capsys):
+    write({**BENCHMARK, 'methods': ['finetune', {'method': 'finetune', 'label': 'harder', 'attacks': {'draws': 2}}]})
+    assert run('--quick', '--only', 'method=finetune') == 0
+    assert started == ['haze_original', 'haze_retrained0', 'haze_finetune_seed0']
+    started.clear()
+    assert run('--quick') == 0
+    *references, cell = started
+    suffix = references[0].removeprefix('haze_original')
+    assert len(suffix) == 7 and references == [f'haze_original{suffix}', f'haze_retrained0{suffix}']
+    assert cell == 'haze_harder_seed0'
+    board = json.loads(Path('results/benchmark/tiny_quick/leaderboard.json').read_text())['targets']['haze']
+    assert {row['name']: row['plan'] for row in board['rows'][2:]} == {'finetune': '', 'harder': suffix[1:]}
+    (note,) = board['notes']
+    assert note.startswith('harder was attacked as its own block')
+
+
+def test_the_shipped_benchmark_has_what_every_board_needs(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    plan = read_benchmark('options/benchmark_nafnet.yml')
+    for name, target in plan.targets.items():
+        assert {'retrain_10', 'finetune_10'} <= set(methods_of(plan, name))
+        assert len(target['strengths']) >= 4 and len(target['retrained']) == 3
+        assert target['attack_data']['forget'] and target['attack_data']['retain']
+    assert {block['budget'] for block in plan.methods.values()} == set(plan.budgets)  # all say what they may take
 
 
 def test_one_process_measures_one_network(job):

@@ -125,10 +125,10 @@ def target_board(contest: Contest, original: Mapping, retrained: Sequence[Mappin
     Returns:
         `judged`, false where the original has nothing to forget or the retrained networks disagree, with the `reason`
         as a sentence and no rows; `notes`, sentences on networks that are no reference and left out, and on methods
-        that cost more than they are meant to; `left_out`, sentences on attackers that could not be tried; `references`
-        by test set; `rows`, the original, the retrained networks, each held against the others, as one row, then the
-        methods, budget by budget, in each by score, numbers as (mean, spread); `failures`, one sentence each. The
-        spread is the standard deviation over seeds, None of one.
+        that cost more than they are meant to, or were attacked otherwise; `left_out`, sentences on attackers that could
+        not be tried; `references` by test set; `rows`, the original, the retrained networks, each held against the
+        others, as one row, then the methods, budget by budget, in each by score, numbers as (mean, spread); `failures`,
+        one sentence each. The spread is the standard deviation over seeds, None of one.
         `gap` is that at the strength `worst_at`, `lead` and `beyond` those within the number of pairs and steps
         `within` at which the mean lies furthest beyond the retrained networks; without one they are None, and no part
         of the score. `front` says that no method is cheaper and better.
@@ -167,6 +167,9 @@ def target_board(contest: Contest, original: Mapping, retrained: Sequence[Mappin
         methods.append({**_row('method', name, judged), 'seeds': [cell['seed'] for cell in own], 'share': share,
                         'budget': contest.budget(share), 'plan': own[0].get('plan', ''),
                         **{key: mean(run[key] for run in runs) for key in ('steps', 'seconds', 'memory_mb')}})
+        if own[0].get('plan'):
+            notes.append(f'{name} was attacked as its own block says, and so were the retrained networks that it is '
+                         'held against: its lead is not to be compared with those of other rows.')
         meant = own[0].get('budget')
         if meant is not None and 100 * share > meant:
             notes.append(f"{name} takes {100 * share:.3g} % of retraining's arithmetic, more than the {meant:g} % that "
