@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from basicsr_unlearn.core import ANCHORS, EDITS, MASKS
+from basicsr_unlearn.core.building import build_parts
 from basicsr_unlearn.core.edits.attenuation_edit import WeightAttenuation, WeightDropout
 from basicsr_unlearn.core.edits.dampening_edit import SynapticDampening
 from basicsr_unlearn.core.edits.noise_edit import WeightNoise, spread_before
@@ -23,6 +24,8 @@ from basicsr_unlearn.core.inverses import each_alone, of_lowest_error, towards_r
 from basicsr_unlearn.core.masking import Masking
 from basicsr_unlearn.core.parts import Edit, Evidence, Mask, Start, check_invertible, live_parameters, restoration_error
 from basicsr_unlearn.core.reset_inverses import nearest_to_untrained
+from basicsr_unlearn.core.seeds import fresh_seed, own_random_numbers
+from basicsr_unlearn.core.unlearner import Unlearner
 from basicsr_unlearn.errors import OptionError
 
 SEES = torch.tensor([[0.0, -0.25, 0.0], [0.0, 0.5, 0.0], [0.0, -0.25, 0.0]])  # 1 on alternating rows, 0 on flat ones
@@ -224,8 +227,8 @@ def test_shuffled_kernels_are_found_without_the_seed():
 
 # ---------------------------------------------------------------- what can be told by hand
 
-def same_weights(net, other):
-    return all(torch.allclose(p, q, atol=1e-6) for p, q in zip(net.parameters(), other.parameters()))
+def same_weights(net, other, atol=1e-6):
+    return all(torch.allclose(p, q, atol=atol) for p, q in zip(net.parameters(), other.parameters(), strict=False))
 
 
 @pytest.mark.parametrize('edit, name', [
@@ -244,6 +247,24 @@ def test_what_the_seed_tells_comes_back_exactly_where_nothing_was_trained_since(
     assert not same_weights(unlearned, known) and same_weights(found(SEED), known)
     if isinstance(edit, WeightNoise) or getattr(edit, 'share', 1) < 1:
         assert not same_weights(found(SEED + 1), known)
+
+
+@pytest.mark.parametrize('block', [{'type': 'WeightNoise'}, {'type': 'ResetAll'},
+                                   {'type': 'TransposeKernels', 'share': 0.5}], ids=lambda block: block['type'])
+def test_the_seed_of_a_run_tells_what_it_drew(block):
+    unlearner = Unlearner(net := original(), retain_opt={'type': 'L1Loss'}, optim_g={'type': 'SGD', 'lr': 1e-3},
+                          edit_opt=block, fresh=Rows, total_iter=3, seed=SEED)
+    for batch in (step for step in batches(2, rows=False) * 20 if not unlearner.done):
+        unlearner.step(retain=batch)
+    assert not same_weights(net, original(), atol=0.1)
+
+    def as_the_run(seed):
+        with own_random_numbers(fresh_seed(SEED) if seed is None else seed):
+            return Rows()
+
+    given = Evidence(net.eval(), OWN, untrained=as_the_run, generator=torch.Generator().manual_seed(SEED))
+    part, = build_parts(EDITS, block, 'edit_opt')
+    assert any(same_weights(start.net, original(), atol=0.02) for start in part.attack(given))
 
 
 def test_the_spread_before_noise_is_solved_for():
