@@ -109,7 +109,7 @@ def _main(argv: list[str] | None) -> int:
 def run_missing(benchmark: Benchmark, missing: Sequence[Mapping], side_by_side: int) -> int:
     """Run originals and retrained networks, then the methods of the targets that can be judged; how many failed."""
     references = [job for job in missing if job['record']['kind'] != 'method']
-    tell_estimate('references', references, benchmark, side_by_side)
+    tell_estimate('reference', references, benchmark, side_by_side)
     failed = run_jobs(references, side_by_side, benchmark.out / 'logs', 0, len(missing))
     reasons = {}
     for target in dict.fromkeys(job['record']['target'] for job in missing):
@@ -120,7 +120,7 @@ def run_missing(benchmark: Benchmark, missing: Sequence[Mapping], side_by_side: 
         if reasons[target]:
             print(f'Error: Target {target} cannot be judged: {reasons[target]}.', file=sys.stderr, flush=True)
     cells = [job for job in missing if job['record']['kind'] == 'method' and not reasons[job['record']['target']]]
-    tell_estimate('runs', cells, benchmark, side_by_side)
+    tell_estimate('run', cells, benchmark, side_by_side)
     total = len(references) + len(cells)
     return failed + run_jobs(cells, side_by_side, benchmark.out / 'logs', len(references), total)
 
@@ -135,7 +135,7 @@ def tell_estimate(what: str, jobs: Sequence[Mapping], benchmark: Benchmark, side
     said = 'how long they take is told by the first' if found is None else (
         f'about {duration(found.seconds / side_by_side)}, {found.seconds / len(jobs):.0f} s each, {side_by_side} at a '
         f'time{"" if found.whole else ", and the time of unlearning, which the first will tell"}')
-    print(f'{len(jobs)} {what} to measure: {said}.', flush=True)
+    print(f'{len(jobs)} {what}{"s" * (len(jobs) > 1)} to measure: {said}.', flush=True)
 
 
 def selection(text: str, benchmark: Benchmark) -> dict[str, list]:
