@@ -9,7 +9,7 @@ from basicsr_unlearn.options.values import Section, option
 
 class Attackers(Section):
     """What attackers may use; the defaults are the sweep that a claim about weights rests on."""
-    rates: Annotated[list[Positive], MinLen(1)] = option('learning rates of Adam', [2e-4, 5e-4, 1e-3, 2e-3])
+    rates: Annotated[list[Positive], MinLen(1)] = option('learning rates of Adam', [2e-4, 5e-4, 1e-3, 2e-3, 4e-3])
     sgd_rate: Positive = option('that of gradient descent with momentum 0.9', 0.01)
     pairs: Annotated[list[Count], MinLen(1)] = option('how many forget pairs, each more than before', [2, 8, 32])
     draws: Count = option('how often the best rate is repeated, with other pairs and patches', 3)

@@ -17,7 +17,7 @@ from basicsr_unlearn.core.edits.reset_edit import is_vector
 from basicsr_unlearn.core.importance import mean_gradient
 from basicsr_unlearn.core.inverses import of_lowest_error
 from basicsr_unlearn.core.masks.layer_mask import LastLayersMask, LayerMask
-from basicsr_unlearn.core.parts import ANCHORS, EDITS, MASKS, Evidence, Invertible, Start, check_invertible
+from basicsr_unlearn.core.parts import ANCHORS, EDITS, MASKS, Edit, Evidence, Invertible, Start, check_invertible
 from basicsr_unlearn.errors import DataError, OptionError, UnlearnError
 from basicsr_unlearn.proof.attackers.around import (
     ORIENTATIONS,
@@ -33,6 +33,7 @@ from basicsr_unlearn.proof.attackers.weights import mixed
 
 BITS = (8, 4)  # of quantised weights
 SHARES = (0.25, 0.5, 0.75)  # of a relative in a merge
+FRESH = (0.1, 0.2, 0.4)  # of an untrained network
 LENGTHS = tuple(10**(-4 + position / 4) for position in range(13))  # of the line search, in norms of the weights
 EVIDENCE_BATCHES = 2  # of 8 patches: what a part's inverse looks at; our choice
 FEW_RATE = 5e-3  # of Adam where few weights train, which have to move further: our choice
@@ -155,6 +156,14 @@ def merges(net: nn.Module, name: str, relative: nn.Module) -> Starts:
         yield Candidate('merging', Start(f'{share:.0%} of {name} merged in', mixed(net, relative, share)))
 
 
+def loosened(net: nn.Module, fresh: nn.Module) -> Starts:
+    """The weights drawn towards an untrained network's, as fully trained ones learn slowly what is new: shrink and
+    perturb (Ash and Adams, NeurIPS 2020).
+    """
+    for share in FRESH:
+        yield Candidate('loosening', Start(f'{share:.0%} of untrained weights mixed in', mixed(net, fresh, share)))
+
+
 def few_weights(net: nn.Module, what: str, evidence: Evidence) -> Starts:
     """One of FEW: next to no weights train, so that these cannot learn the skill from nothing."""
     if what == 'input prompt':
@@ -185,7 +194,7 @@ def all_starts(net: nn.Module, material: Material, patch: int, quick: bool, left
         net: the attacked network, in eval mode; not changed.
         material: what the attackers have, of which these may look at every pair.
         patch: side of a clean patch.
-        quick: inverses and orientations alone.
+        quick: inverses of edits, and orientations, alone.
         left_out: takes a sentence for each family, or part of it, that was left out.
 
     Raises:
@@ -200,7 +209,7 @@ def all_starts(net: nn.Module, material: Material, patch: int, quick: bool, left
 
     makers: list[tuple[str, Callable[[], Starts]]] = [
         *((f'Undoing {type(part).__name__}', lambda part=part: inverses(net, part, evidence))
-          for part in parts),
+          for part in parts if isinstance(part, Edit) or not quick),
         ('Turning the images', lambda: orientations(net))]
     if not quick:
         makers += [
@@ -208,6 +217,7 @@ def all_starts(net: nn.Module, material: Material, patch: int, quick: bool, left
             ('A line search', lambda: line_search(evidence())),
             *((f'Merging with {name}', lambda name=name, other=other: merges(net, name, other))
               for name, other in material.relatives.items()),
+            ('Loosening the weights', lambda: loosened(net, evidence().untrained(material.seed))),
             *((f'Training the {what} alone', lambda what=what: few_weights(net, what, evidence())) for what in FEW)]
     for what, maker in makers:
         try:

@@ -26,6 +26,7 @@ from basicsr_unlearn.proof.attackers.starts import Candidate, all_starts
 
 MeanScore = Callable[[nn.Module], float]
 SCREENING_RATE, SCREENING_PAIRS, SCREENING_STEPS = 1e-3, 8, 25  # of Adam: our choice
+QUICK_SCREENING_STEPS = 10
 FOLLOWED = 2  # starts
 RETAIN_FIRST = 200  # steps on retain pairs, before forget pairs come
 
@@ -143,7 +144,8 @@ class _Attack:
 
     def from_starts(self, net: nn.Module, untouched: float) -> list[Trail]:
         """Every other start as it is and after a few steps, the strongest to the end."""
-        steps = [step for step in self.plan.steps if step <= SCREENING_STEPS] or self.plan.steps[:1]
+        most = QUICK_SCREENING_STEPS if self.plan.quick else SCREENING_STEPS
+        steps = [step for step in self.plan.steps if step <= most] or self.plan.steps[:1]
         found: list[Trail] = []
         screened: list[tuple[float, int, Candidate]] = []  # the strongest of its family so far, and where its trail is
         others = all_starts(net, self.shown, self.plan.patch, self.plan.quick, self.left_out)
