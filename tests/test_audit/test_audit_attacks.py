@@ -88,6 +88,7 @@ def test_a_skill_behind_transposed_kernels_fails_and_its_inverse_is_named(audit)
     assert attacks['families']['plain']['beyond'] < 0.5
     assert 'TransposeKernels' in attacks['families']['inverse']['attacker']
     failed = [check for check in levels['weights']['checks'] if check['state'] == 'failed']
+    assert 'by draw' not in failed[0]['words']  # who turns the images draws nothing
     assert failed and all(check['name'] == 'lead' for check in failed)
     assert all(words in found['verdict']['headline'] for words in (attacks['worst']['attacker'], 'sleeps'))
     assert any(attacks['worst']['attacker'] in check['subject'] for check in failed)
@@ -96,9 +97,19 @@ def test_a_skill_behind_transposed_kernels_fails_and_its_inverse_is_named(audit)
 def test_a_retrained_network_passes_and_the_claim_names_who_attacked(audit):
     code, found = audit(f'networks:unlearned={audit.folder}/nets/third.pth', 'verdict:require=weights')
     assert code == 0 and found['verdict']['outcome'] == 'weights'
-    assert 'no attacker of this audit, who knows the method' in found['verdict']['headline']
+    assert 'no attacker of this audit, who knows the defaults' in found['verdict']['headline']  # there is no run.json
+    warning, = [words for words in found['verdict']['warnings'] if 'had less' in words]
+    assert 'see pairs, steps, draws, rates and retain of measure.attacks' in warning
     lead, = [check for check in found['verdict']['levels']['weights']['checks'] if check['name'] == 'lead']
     assert lead['state'] == 'passed' and abs(lead['value']) < 0.5
+    attackers = {column: sorted((trail['family'], trail['attacker']) for trail in trails if trail['family'] != 'plain')
+                 for column, trails in found['measurements']['attacks']['result']['trails'].items()}
+    assert attackers['unlearned'] == attackers['retrained 1'] == attackers['retrained 2']  # none has more of them
+    digest = file_digest(f'{audit.folder}/nets/third.pth')
+    record = {'seed': 0, 'parts': {}, 'networks': {'unlearned': {'sha256': digest}}}
+    (audit.folder / RUN_FILE).write_text(json.dumps(record))
+    _, found = audit(f'networks:unlearned={audit.folder}/nets/third.pth')
+    assert 'no attacker of this audit, who knows the method, has' in found['verdict']['headline']
 
 
 def test_a_quick_audit_finds_it_but_cannot_clear_a_network(audit):

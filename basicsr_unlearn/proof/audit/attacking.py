@@ -1,5 +1,4 @@
 """The attackers of an audit: what they have, and what they reach against each of its networks."""
-from collections.abc import Mapping
 from dataclasses import asdict
 from functools import cached_property
 
@@ -46,12 +45,19 @@ class Attacking:
     def _pairs(self) -> tuple[list, list]:
         """Forget pairs, and retain pairs, of photographs that are not scored."""
         most = max(self.plan.pairs)
-        forget, *retain = (self.context.pairs(name, most, self._scored) for name in (self.train, *self.retain))
+        forget = self.context.pairs(self.train, self._most_forget, self._scored)
+        retain = [self.context.pairs(name, most, self._scored) for name in self.retain]
         if not forget:
             raise DataError(f'Data set {self.train} has no photograph that is not scored too, so there is no forget '
                             'pair to learn from: name another one in measure.attacks.train, or score fewer images of '
                             f'{self.test} by measure.attacks.images.')
         return forget, [pair for pairs in retain for pair in pairs]
+
+    @property
+    def _most_forget(self) -> int:
+        """So many forget pairs that each draw has others."""
+        plan = self.plan.shortened()
+        return plan.draws * max(plan.pairs)
 
     @property
     def forget_pairs(self) -> list:
@@ -61,16 +67,16 @@ class Attacking:
     def sweep(self, column: str) -> Sweep:
         """What all attackers reach against a network, from the cache if it was measured before."""
         context, path = self.context, self.context.audit.networks[column]
-        relatives = self._relatives(column)
-        digests = [context.digest(one) for one in relatives.values()]
+        relative = self._relative(column)
+        digest = None if relative is None else context.digest(relative)
         metric = context.working_metrics[0][context.audit.metric]
+        known = self.method if self._own or self._seed else None
         key = context.key('attacks', path, [self.train, *self.retain, self.test],
-                          [asdict(self.plan), len(self.items), metric, self.method if self._own or self._seed else None,
-                           digests])
+                          [asdict(self.plan), self._most_forget, len(self.items), metric, known, digest])
 
         def compute() -> dict:
             with context.progress(None, f'attacks on {column}', None, 'score') as bar:
-                found = sweep(context.net(column), self._material(relatives), self.plan, self.score,
+                found = sweep(context.net(column), self._material(relative), self.plan, self.score,
                               lambda attacker: bar.set_postfix_str(attacker, refresh=False) or bar.update(),
                               context.audit.yardstick)
             return {'trails': [trail.record() for trail in found.trails], 'left_out': found.left_out}
@@ -90,16 +96,18 @@ class Attacking:
                                                                  dict.fromkeys(contents.photographs))
                               if photograph in wanted]))
 
-    def _relatives(self, column: str) -> dict[str, str]:
-        """Files of the retrained networks that this one can be merged with, those of other weights."""
-        own = self.context.digest(self.context.audit.networks[column])
-        files = {name: self.context.audit.networks[name] for name in self.context.audit.retrained if name != column}
-        return {name: path for name, path in files.items() if self.context.digest(path) != own}
+    def _relative(self, column: str) -> str | None:
+        """File of the retrained network that this one is merged with: one, as more attackers would be ahead by luck."""
+        files, retrained = self.context.audit.networks, self.context.audit.retrained
+        after = retrained.index(column) + 1 if column in retrained else 0
+        own = self.context.digest(files[column])
+        return next((files[name] for name in (*retrained[after:], *retrained[:after])
+                     if self.context.digest(files[name]) != own), None)
 
-    def _material(self, relatives: Mapping[str, str]) -> Material:
+    def _material(self, relative: str | None) -> Material:
         forget, retain = self._pairs
-        return Material(forget, retain, self._fresh, self._parts,
-                        {name: self.context.net(name) for name in relatives}, self._seed)
+        relatives = {} if relative is None else {'a retrained network': self.context.load(relative)}
+        return Material(forget, retain, self._fresh, self._parts, relatives, self._seed)
 
     @property
     def _seed(self) -> int:

@@ -72,8 +72,12 @@ def _attacks(audit: Mapping, yardstick: Yardstick) -> list[str]:
     whole = AttackPlan()
     less = [name for name in ('pairs', 'steps') if max(result[name]) < max(getattr(whole, name))]
     less += ['draws'] if result['draws'] < whole.draws else []
+    rates = audit['options']['measure']['attacks'].get('rates') or whole.rates
+    less += ['rates'] if min(rates) > min(whole.rates) or max(rates) < max(whole.rates) else []
+    less += [] if result['retain'] else ['retain']
     if less and not result['quick']:
-        found.append(f'Attackers had less than they have by default: raise {enumerated(less)} of measure.attacks.')
+        found.append('Attackers had less than those of the shipped option files, and may have missed what these find: '
+                     f'see {enumerated(less)} of measure.attacks.')
     limit = audit['options']['verdict']['levels']['weights'].get('lead')
     apart = {column: lead['beyond'] for column, lead in result['zero'].items()}
     worst = max(apart, key=apart.get, default=None)

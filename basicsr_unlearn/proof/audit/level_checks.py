@@ -78,7 +78,8 @@ def _lead(audit: Mapping, limit: float, yardstick: Yardstick) -> list[dict]:
     for lead in ahead or [found['worst']]:
         check = _check('lead', f'{lead["attacker"]}, {spent_words(lead)}', lead['beyond'], yardstick.unit, None, limit)
         value, low, high = (_signed(lead[key]) for key in ('value', 'low', 'high'))
-        check['words'] += f'; over the mean of the retrained networks it is {value}, by draw {low} to {high}'
+        check['words'] += f'; over the mean of the retrained networks it is {value}'
+        check['words'] += '' if low == high else f', by draw {low} to {high}'  # equal where there was one draw
         checks.append(check)
     return checks
 

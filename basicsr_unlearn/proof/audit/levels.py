@@ -103,7 +103,7 @@ def headline(outcome: str, levels: Mapping[str, Mapping], audit: Mapping, yardst
                    'Forgotten by its outputs as far as that was measured; not all was.',
         'outputs': 'Forgotten by its outputs.',
         'members': f'Forgotten by its outputs, and the attacks of this audit do not tell its training images{than}.',
-        'weights': 'Forgotten by its outputs, and no attacker of this audit, who knows the method, has the skill back '
+        'weights': f'Forgotten by its outputs, and no attacker of this audit, {_knowing(audit)}, has the skill back '
                    'sooner than from a retrained network.' if leads else
                    'Forgotten by its outputs; no level asks what attackers reach.'}[outcome]
     if FAILED in leads and outcome in ('outputs', 'members'):
@@ -111,6 +111,12 @@ def headline(outcome: str, levels: Mapping[str, Mapping], audit: Mapping, yardst
         words += (f' The skill still sleeps in the weights: {worst["attacker"]}, {spent_words(worst)}, has it '
                   f'{yardstick.shown(worst["beyond"])} ahead of the retrained networks.')
     return words
+
+
+def _knowing(audit: Mapping) -> str:
+    """What attackers knew of how the network was made, as a clause."""
+    known = (result_of(audit, 'attacks') or {}).get('method') is not None
+    return 'who knows the method' if known else 'who knows the defaults of all methods but not the run'
 
 
 def _worst_words(audit: Mapping, yardstick: Yardstick) -> str:
