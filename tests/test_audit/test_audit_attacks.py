@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from basicsr_unlearn.cli.audit import main
 from basicsr_unlearn.core.parts import EDITS, Edit
+from basicsr_unlearn.proof.attackers.attack_plan import Material
 from basicsr_unlearn.proof.cache import file_digest
 from basicsr_unlearn.proof.run_cost import RUN_FILE
 
@@ -146,6 +147,14 @@ def test_photographs_that_are_scored_are_not_learned_from(audit):
     _, found = audit('measure:attacks:train=dark', 'measure:attacks:images=6')
     assert 'no photograph that is not scored too' in found['measurements']['attacks']['reason']
     assert found['verdict']['levels']['weights']['state'] == 'not shown'
+
+
+def test_each_draw_has_forget_pairs_of_its_own(audit, monkeypatch):
+    seen = []
+    monkeypatch.setattr('basicsr_unlearn.proof.audit.attacking.Material',
+                        lambda forget, *others: seen.append(len(forget)) or Material(forget, *others))
+    audit()
+    assert set(seen) == {2 * 2}  # draws of so many pairs
 
 
 def test_a_set_without_a_forget_pair_is_refused_before_anything_is_measured(audit, capsys):
