@@ -15,8 +15,11 @@ from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 
 from basicsr_unlearn.cli.audit import main
+from basicsr_unlearn.core.judgement import NOT_FORGOTTEN, OVER_FORGOTTEN
 from basicsr_unlearn.core.parts import EDITS, Edit
+from basicsr_unlearn.core.yardstick import PSNR
 from basicsr_unlearn.proof.attackers.attack_plan import Material
+from basicsr_unlearn.proof.audit.levels import headline
 from basicsr_unlearn.proof.cache import file_digest
 from basicsr_unlearn.proof.run_cost import RUN_FILE
 
@@ -93,6 +96,8 @@ def test_a_skill_behind_transposed_kernels_fails_and_its_inverse_is_named(audit)
     assert failed and all(check['name'] == 'lead' for check in failed)
     assert all(words in found['verdict']['headline'] for words in (attacks['worst']['attacker'], 'sleeps'))
     assert any(attacks['worst']['attacker'] in check['subject'] for check in failed)
+    assert 'sleeps' in headline(OVER_FORGOTTEN, levels, found, PSNR)  # what is hidden is told, whatever else is wrong
+    assert 'sleeps' not in headline(NOT_FORGOTTEN, levels, found, PSNR)
 
 
 def test_a_retrained_network_passes_and_the_claim_names_who_attacked(audit):

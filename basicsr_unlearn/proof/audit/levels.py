@@ -96,7 +96,7 @@ def headline(outcome: str, levels: Mapping[str, Mapping], audit: Mapping, yardst
                       f'Cannot be judged: by {yardstick.name} the original had nothing to forget.',
         NOT_FORGOTTEN: f'Not forgotten{worst}.',
         PARTLY_FORGOTTEN: f'Only partly forgotten{worst}.',
-        OVER_FORGOTTEN: 'Over-forgotten: more is gone than was asked for.',
+        OVER_FORGOTTEN: 'Over-forgotten: its outputs lost more than was asked for.',
         DAMAGED: 'Forgotten by its outputs, but the rest is damaged.',
         NOT_SHOWN: 'Whether it is forgotten could not be measured.' if not result_of(audit, 'forgetting') else
                    'Forgotten by its outputs; whether the rest is kept is not shown.' if NOT_MEASURED in losses else
@@ -106,7 +106,7 @@ def headline(outcome: str, levels: Mapping[str, Mapping], audit: Mapping, yardst
         'weights': f'Forgotten by its outputs, and no attacker of this audit, {_knowing(audit)}, has the skill back '
                    'sooner than from a retrained network.' if leads else
                    'Forgotten by its outputs; no level asks what attackers reach.'}[outcome]
-    if FAILED in leads and outcome in ('outputs', 'members'):
+    if FAILED in leads and outcome not in (NOT_FORGOTTEN, CANNOT_JUDGE):  # what is hidden is not gone, whatever else is
         worst = result_of(audit, 'attacks')['worst']
         words += (f' The skill still sleeps in the weights: {worst["attacker"]}, {spent_words(worst)}, has it '
                   f'{yardstick.shown(worst["beyond"])} ahead of the retrained networks.')
