@@ -31,10 +31,10 @@ and Rain100H laid out as docs/data.md shows:
   basicsr-unlearn train -opt options/unlearn_haze_calibrated.yml
   basicsr-unlearn audit -opt options/audit_haze.yml --quick
       with the three strongest attackers: what they find is left, but what they
-      do not find may be; about 3 minutes a network on 2 cores
+      do not find may be; 2 minutes of processor time a network
   basicsr-unlearn audit -opt options/audit_haze.yml
-      with all of them: up to 20 minutes a network, and the next audit of a
-      network of the same method attacks that one alone
+      with all of them: half an hour of it a network, and the next audit of
+      a network of the same method attacks that one alone
   basicsr-unlearn audit -opt options/audit_haze.yml --self-check
       do the attackers tell a retrained network from the original?
 
